@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`up` and `down`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rayctl.cli.common import asker, cluster_file, cluster_name, lock_timeout, operation, output_format, verbose, yes
+from rayctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from rayctl.operations.session import Session
+    from rayctl.operations.up import UpResult
+
+
+@click.command()
+@cluster_file
+@yes
+@cluster_name
+@click.option("--no-restart", is_flag=True, help="Never restart a Ray that works.")
+@click.option("--restart", is_flag=True, help="Restart Ray on all nodes, though nothing changed.")
+@click.option("--restart-only", is_flag=True, help="Only restart Ray: no mounts, no set-up.")
+@click.option(
+    "--rerun", is_flag=False, flag_value=1, type=click.IntRange(min=1), metavar="[N]",
+    help="Run the set-up steps again, all or from step N, though nothing changed.",
+)  # fmt: skip
+@click.option("--min-workers", type=click.IntRange(min=0), metavar="N", help="Instead of the file's.")
+@click.option("--max-workers", type=click.IntRange(min=0), metavar="N", help="Instead of the file's.")
+@click.option("--check", is_flag=True, help="Say what would be done; touch nothing.")
+@click.option("--diff", is_flag=True, help="Show steps and files before and after.")
+@click.option("--limit", metavar="PATTERN", help="Only these nodes: names, globs, ray_head, ray_worker, !name.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="Give up after so long, and stop what runs.")
+@lock_timeout
+@verbose
+@output_format
+def up(cluster_file: Path, yes: bool, form: str, verbose: int, **flags: Any) -> None:
+    """Bring a cluster up, or to what its file says now.
+
+    Nodes that are as wanted are left alone: a second `up` changes nothing and interrupts nobody. Ray is restarted on a node
+    when it does not work, when its start commands changed, or when a set-up step ran there since it was started.
+
+    \b
+    Example: rayctl up cluster.yaml --max-workers 8 --no-restart
+    """
+    options = _up_options(flags)
+    overrides = {key: flags[key] for key in ("cluster_name", "min_workers", "max_workers")}
+    from rayctl.operations.up import up as bring_up
+
+    with operation("up", cluster_file, overrides, form=form, verbosity=verbose) as session:
+        result = bring_up(session, options, asker(session, yes or options.check))
+    if form == "text":
+        click.echo(_up_text(session, result, flags))
+
+
+def _up_options(flags: dict[str, Any]) -> Any:
+    from rayctl.operations.up import UpOptions
+
+    chosen = [name for name in ("no_restart", "restart", "restart_only") if flags[name]]
+    if len(chosen) > 1 and "no_restart" in chosen:
+        others = " and ".join(f"--{name.replace('_', '-')}" for name in chosen)
+        raise UsageError(f"{others} contradict each other")
+    if flags["restart_only"] and flags["rerun"]:
+        raise UsageError("--restart-only and --rerun contradict each other: the one leaves set-up out, the other runs it")
+    return UpOptions(
+        restart="never" if flags["no_restart"] else "always" if flags["restart"] else "auto",
+        restart_only=flags["restart_only"], rerun_from=flags["rerun"], check=flags["check"], diff=flags["diff"],
+        limit=flags["limit"], lock_timeout_s=flags["lock_timeout"], timeout_s=flags["timeout"],
+    )  # fmt: skip
+
+
+def _up_text(session: Session, result: UpResult, flags: dict[str, Any]) -> str:
+    parts = [f"--- {name}\n{text}".rstrip() for name, text in result.diffs]
+    if flags["check"]:
+        parts += [f"would {line}" for line in result.lines] or ["nothing to do"]
+        return "\n".join(parts)
+    changed = len(result.changed)
+    did = "nothing changed" if not changed and not result.launched else f"{changed} node{'s' if changed != 1 else ''} changed"
+    joined = f"{result.joined} of {result.expected} nodes joined" if result.expected else "no Ray was asked for"
+    parts.append(f"{session.name} is up: {joined}, {did}, {result.seconds:.1f} s")
+    return "\n".join([*parts, "", *next_commands(session, result.address)])
+
+
+def next_commands(session: Session, address: str) -> list[str]:
+    """What one wants next after an `up`."""
+    file = session.loaded.path
+    name = f" -n {session.name}" if "cluster_name" in session.overrides else ""
+    rows = [
+        (f"rayctl exec {file}{name} 'ray status'", "run a command on the head"),
+        (f"rayctl submit {file}{name} script.py", "run a Python script there; ray.init() finds the cluster"),
+        (f"rayctl status {file}{name}", "see nodes and load"),
+        (f"rayctl down {file}{name}", "end it"),
+    ]
+    width = max(len(command) for command, _ in rows)
+    return [f"  {command:<{width}}  # {what}" for command, what in rows] + [f"Ray's address is {address}"]
+
+
+@click.command()
+@cluster_file
+@yes
+@cluster_name
+@click.option("--workers-only", is_flag=True, help="Leave the head.")
+@click.option("--keep-min-workers", is_flag=True, help="Leave the head and each type's minimum of workers.")
+@lock_timeout
+@verbose
+@output_format
+def down(
+    cluster_file: Path, yes: bool, cluster_name: str | None, workers_only: bool, keep_min_workers: bool,
+    lock_timeout: float, verbose: int, form: str,
+) -> None:  # fmt: skip
+    """End a cluster: its machines, and everything of ours that runs on them. Nothing else is touched.
+
+    \b
+    Example: rayctl down cluster.yaml --workers-only
+    """
+    from rayctl.operations.down import DownOptions
+    from rayctl.operations.down import down as take_down
+
+    options = DownOptions(workers_only, keep_min_workers, lock_timeout)
+    with operation("down", cluster_file, {"cluster_name": cluster_name}, form=form, verbosity=verbose) as session:
+        result = take_down(session, options, asker(session, yes))
+    if form == "text":
+        kept = f", {len(result.kept)} kept: {', '.join(result.kept)}" if result.kept else ""
+        ended = f"{len(result.ended)} node{'s' if len(result.ended) != 1 else ''} ended" if result.ended else "nothing was up"
+        click.echo(f"{session.name}: {ended}{kept}, {result.seconds:.1f} s")
+
+
+COMMANDS = (up, down)

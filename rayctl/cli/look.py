@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`status`, `get-head-ip`, `get-worker-ips`: looking without touching."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rayctl.cli.common import cluster_file, cluster_name, operation, output_format
+from rayctl.errors import RayctlError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from rayctl.operations.status import ClusterStatus, NodeStatus
+
+SHOWN = ("CPU", "GPU", "memory")
+
+
+@click.command()
+@cluster_file
+@cluster_name
+@click.option("--probe", is_flag=True, help="Ask every node itself too: steps done, Ray's health.")
+@output_format
+def status(cluster_file: Path, cluster_name: str | None, probe: bool, form: str) -> None:
+    """Show the nodes, and what Ray says of them.
+
+    \b
+    Example: rayctl status cluster.yaml --probe --format json
+    """
+    from rayctl.operations.status import status as look
+
+    with operation("status", cluster_file, {"cluster_name": cluster_name}, quiet=True) as session:
+        seen = look(session, probe=probe)
+    if form == "json":
+        click.echo(json.dumps(seen.to_dict(), indent=2, sort_keys=True))
+        return
+    _print(seen, probe)
+
+
+def _print(seen: ClusterStatus, probe: bool) -> None:
+    from rich.console import Console
+
+    ray = f"Ray {seen.ray_version} at {seen.address}" if seen.ray_version else seen.note
+    joined = sum(node.ray not in ("not joined", "unknown") for node in seen.nodes)
+    click.echo(f"{seen.cluster} ({seen.provider}): {ray}")
+    if not seen.nodes:
+        return
+    click.echo(f"{joined} of {len(seen.nodes)} nodes joined; the file asks for {seen.workers_wanted} workers at least")
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160, highlight=False)
+    console.print(_table(seen.nodes, probe))
+    for demand in seen.pending:
+        shape = ", ".join(f"{amount:g} {name}" for name, amount in demand["shape"].items())
+        click.echo(f"waiting: {demand['count']} x {{{shape}}}")
+
+
+def _table(nodes: tuple[NodeStatus, ...], probe: bool) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
+    for title in ("NODE", "TYPE", "ADDRESS", "MACHINE", "RAY", "USED", *(["STEPS", "PROBLEM"] if probe else [])):
+        table.add_column(title, no_wrap=title != "PROBLEM", overflow="fold")
+    for node in nodes:
+        extra = [str(node.steps_done), "an earlier run is at work" if node.busy else node.problem or "-"] if probe else []
+        table.add_row(node.name, node.type, node.address, node.state, node.ray, _used(node), *extra)
+    return table
+
+
+def _used(node: NodeStatus) -> str:
+    parts = [f"{node.used[n]:g}/{node.resources[n]:g} {n}" for n in SHOWN[:2] if n in node.resources]
+    if "memory" in node.resources:
+        parts.append(f"{node.used['memory'] / 2**30:.1f}/{node.resources['memory'] / 2**30:.1f} GiB")
+    return ", ".join(parts) or "-"
+
+
+@click.command("get-head-ip")
+@cluster_file
+@cluster_name
+def get_head_ip(cluster_file: Path, cluster_name: str | None) -> None:
+    """Print the head's address."""
+    with operation("get-head-ip", cluster_file, {"cluster_name": cluster_name}, quiet=True) as session:
+        head = session.deployment.head
+        if head is None or head.addresses is None:
+            raise RayctlError(f"the cluster {session.name} has no head", hint=f"Bring it up: rayctl up {cluster_file}")
+        click.echo(head.addresses.external or head.addresses.internal)
+
+
+@click.command("get-worker-ips")
+@cluster_file
+@cluster_name
+def get_worker_ips(cluster_file: Path, cluster_name: str | None) -> None:
+    """Print the workers' addresses, a line each."""
+    with operation("get-worker-ips", cluster_file, {"cluster_name": cluster_name}, quiet=True) as session:
+        for node in session.deployment.workers:
+            if node.addresses is not None:
+                click.echo(node.addresses.external or node.addresses.internal)
+
+
+COMMANDS = (status, get_head_ip, get_worker_ips)

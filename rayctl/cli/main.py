@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line's entry: the group of commands, and where errors turn into words and exit codes.
+
+Imported by every `rayctl` call, so nothing heavy is imported here or at the top of a command's module.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from rayctl import __version__
+from rayctl.cli import cluster, files, look, run
+from rayctl.errors import RayctlError
+
+
+class Commands(click.Group):
+    """The commands in the order in which one needs them; `_` and `-` are the same in names of commands and options."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Not by alphabet."""
+        return list(self.commands)
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": lambda name: name.replace("_", "-")},
+)
+@click.version_option(__version__, message="rayctl %(version)s")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def cli(debug: bool) -> None:
+    """Ray clusters on machines of your own.
+
+    \b
+    rayctl up cluster.yaml                  bring a cluster up, or to what its file says now
+    rayctl exec cluster.yaml 'ray status'   run a command on its head
+    rayctl down cluster.yaml                end it
+
+    Exit codes: 0 done; 1 failed on some node; 2 bad usage or file; 3 not supported or refused, nothing touched;
+    4 nothing reachable; 5 another writer holds the cluster; 130 interrupted. exec and submit return the command's own
+    code, and 125 when rayctl itself failed.
+    """
+    if debug:
+        os.environ["RAYCTL_DEBUG"] = "1"
+
+
+for command in (*cluster.COMMANDS, *run.COMMANDS, *look.COMMANDS, *files.COMMANDS):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run a command; every way it can end has an exit code and words for people."""
+    try:
+        code = cli(standalone_mode=False)
+    except click.Abort:
+        click.echo("aborted", err=True)
+        code = 130
+    except click.ClickException as e:
+        e.show()
+        code = e.exit_code
+    except (RayctlError, KeyboardInterrupt, Exception) as e:
+        if os.environ.get("RAYCTL_DEBUG"):
+            raise
+        from rayctl.cli.report import explain
+
+        code = explain(e)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

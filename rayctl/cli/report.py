@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Errors in words: one paragraph, what, where, the last output, what to do; one block per node that failed."""
+
+from __future__ import annotations
+
+import click
+
+from rayctl.errors import ConfigError, NodeFailure, NodesFailed, RayctlError
+
+
+def explain(error: BaseException) -> int:
+    """Print an error to stderr; the exit code it stands for."""
+    if isinstance(error, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return 130
+    if not isinstance(error, RayctlError):
+        click.echo(
+            f"rayctl failed in a way it should not: {type(error).__name__}: {error}\n"
+            "  fix: run the command again as `rayctl --debug ...` and report what it shows",
+            err=True,
+        )
+        return 1
+    click.echo(text_of(error), err=True)
+    return error.exit_code
+
+
+def text_of(error: RayctlError) -> str:
+    """The words of an error."""
+    if isinstance(error, ConfigError):
+        from rayctl.operations.validate import Report, render
+
+        return render(Report(error.source, problems=error.problems))
+    if isinstance(error, NodesFailed):
+        blocks = [block(failure) for failure in _first_causes(error.failures)]
+        return "\n\n".join([*blocks, f"{error.message}; to go on from there:\n  {error.hint}" if error.hint else error.message])
+    return f"error: {error.message}" + (f"\n  fix: {error.hint}" if error.hint else "")
+
+
+def _first_causes(failures: tuple[NodeFailure, ...]) -> list[NodeFailure]:
+    """Nodes that failed for the same reason are told once."""
+    groups: dict[tuple[str, ...], list[NodeFailure]] = {}
+    for failure in failures:
+        key = (failure.reason, failure.step) if not failure.tail else (failure.node,)
+        groups.setdefault(key, []).append(failure)
+    return [_merged(group) for group in groups.values()]
+
+
+def _merged(group: list[NodeFailure]) -> NodeFailure:
+    first = group[0]
+    if len(group) == 1:
+        return first
+    return NodeFailure(", ".join(failure.node for failure in group), first.reason, first.step, first.exit_code)
+
+
+def block(failure: NodeFailure) -> str:
+    """A node's failure: the step, how it ended, what it printed last, where all of it is."""
+    lines = [f"✗ {failure.node}: {failure.reason}"]
+    if failure.step:
+        lines.append(f"  step   {failure.step}")
+    if failure.exit_code is not None:
+        lines.append(f"  exit   {failure.exit_code}")
+    lines += [f"  | {line}" for line in failure.tail]
+    if failure.log:
+        lines.append(f"  log    {failure.log}")
+    return "\n".join(lines)

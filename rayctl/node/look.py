@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a plan would do on a node, decided purely from what the node told: the same rules on the node and on the controller.
+
+`seen` is what a node remembers and runs: {mounts {target: digest}, steps [digest], ray {...} or None, ray_stale, broken}.
+`broken` says in words why Ray does not work there, or is None.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, NamedTuple, Optional
+
+Seen = Dict[str, Any]
+
+
+class Wanted(NamedTuple):
+    """What a run has to do: mounts to copy, the first step to run (the number of steps when none), why Ray is started."""
+
+    mounts: List[Dict[str, str]]
+    first_step: int
+    ray: Optional[str]
+
+
+def look(plan: Dict[str, Any], seen: Seen, head: Optional[str] = None) -> Wanted:
+    """Compare a plan with a node. `head` is the incarnation of the head's GCS, where it is known."""
+    phases, planned = plan["phases"], plan["steps"]
+    mounts = [m for m in plan["mounts"] if seen["mounts"].get(m["target"]) != m["digest"]] if "mounts" in phases else []
+    first = len(planned)
+    if "setup" in phases:
+        first = 0 if mounts else _first_stale(planned, seen["steps"])
+        if plan["rerun_from"] is not None:
+            first = min(first, plan["rerun_from"])
+    why = None
+    if "start" in phases and plan["ray"]:
+        why = reason_to_start(plan["ray"], seen, head)
+        if why is None and first < len(planned) and plan["ray"]["policy"] != "never":
+            why = "a set-up step runs before"
+    return Wanted(mounts, first, why)
+
+
+def anything(plan: Dict[str, Any], wanted: Wanted) -> bool:
+    """Whether the node would change."""
+    return bool(wanted.mounts or wanted.ray or wanted.first_step < len(plan["steps"]))
+
+
+def _first_stale(planned: List[Dict[str, Any]], done: List[str]) -> int:
+    for i, step in enumerate(planned):
+        if i >= len(done) or done[i] != step["digest"]:
+            return i
+    return len(planned)
+
+
+def reason_to_start(wanted: Dict[str, Any], seen: Seen, head: Optional[str]) -> Optional[str]:
+    """Why Ray must be (re)started, in words that follow "Ray is started, because"; None to leave it alone.
+
+    `wanted["policy"]` is "auto", "always", or "never", which spares a Ray that works.
+    """
+    known = seen["ray"]
+    if seen["broken"] or known is None:
+        return seen["broken"] or "it was not started yet"
+    if head and known.get("head") and known["head"] != head:
+        return "the head was restarted"
+    if wanted["policy"] == "never":
+        return None
+    if wanted["policy"] == "always":
+        return "a restart was asked for"
+    if known["digest"] != wanted["digest"]:
+        return "its start commands changed"
+    if seen["ray_stale"]:
+        return "a set-up step ran since it was started"
+    return None

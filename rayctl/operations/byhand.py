@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The machines' part of a playbook that a person runs: launch or end, and hold the cluster until that run is over.
+
+A task of a playbook runs in a process that ends with it, but the right to change the cluster must last as long as the
+plays that follow. So a process of its own takes it, does the work, answers, and keeps it while `ansible-playbook` lives.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rayctl import plan
+from rayctl.errors import Busy, NodesFailed, RayctlError, Refused, Unreachable, UsageError
+from rayctl.events import Bus
+from rayctl.node import processes
+from rayctl.operations import machines as acting
+from rayctl.operations.down import DownOptions, down
+from rayctl.operations.session import Session
+
+KINDS = {kind.__name__: kind for kind in (RayctlError, UsageError, Refused, Unreachable, Busy)}
+LOOK_S = 0.5
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Names of machines that were (in check mode: would be) launched and ended, and the plan in lines."""
+
+    launched: list[str] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+
+def machines(
+    path: Path, overrides: Mapping[str, Any], *, absent: bool, workers_only: bool, lock_timeout_s: float, check: bool,
+    playbook_pid: int,
+) -> Outcome:  # fmt: skip
+    """Bring the machines to what is wanted. Raises RayctlError."""
+    if check:
+        return _foreseen(Session.open("check", path, overrides, Bus("check", "", ())), absent, workers_only)
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.close(reading)
+        _holder(path, overrides, absent, workers_only, lock_timeout_s, playbook_pid, writing)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as word:
+        answer = json.loads(word.read() or b'{"error": "RayctlError", "message": "the holder died", "hint": ""}')
+    if "error" in answer:
+        raise KINDS.get(answer["error"], RayctlError)(answer["message"], hint=answer["hint"])
+    return Outcome(**answer)
+
+
+def _foreseen(session: Session, absent: bool, workers_only: bool) -> Outcome:
+    config, nodes = session.deployment.config, session.deployment.nodes
+    if absent:
+        going = plan.teardown(config, nodes, workers_only=workers_only, keep_min_workers=False)
+        return Outcome(ended=[node.name for node in going], lines=[f"end {node.name}" for node in going])
+    wanted = plan.machines(config, nodes)
+    launched = [launch.type for launch in wanted.launches for _ in range(launch.count)]
+    return Outcome(launched, [ending.node.name for ending in wanted.endings], acting.explain(wanted))
+
+
+def _holder(
+    path: Path, overrides: Mapping[str, Any], absent: bool, workers_only: bool, lock_timeout_s: float, playbook_pid: int,
+    told: int,
+) -> None:  # fmt: skip
+    """The life of the process that holds the cluster. Never returns."""
+    os.setsid()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    playbook = processes.find(playbook_pid)
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    try:
+        session = Session.open("playbook", path, overrides, Bus("playbook", "", ()))
+        session.refuse_what_is_not_built()
+        if absent:
+            done = down(session, DownOptions(workers_only, lock_timeout_s=lock_timeout_s), lambda _: None)
+            _answer(told, asdict(Outcome(ended=list(done.ended))))
+            os._exit(0)
+        session.require_local_files()
+        with session.one_writer(lock_timeout_s):
+            _answer(told, asdict(_launch(session)))
+            while playbook is not None and processes.alive(playbook.pid, playbook.started):
+                time.sleep(LOOK_S)
+    except RayctlError as e:
+        _answer(told, {"error": _kind(e), "message": e.message, "hint": e.hint})
+    except BaseException as e:  # nobody else would hear of it
+        _answer(told, {"error": "RayctlError", "message": f"{type(e).__name__}: {e}", "hint": ""})
+    os._exit(0)
+
+
+def _launch(session: Session) -> Outcome:
+    wanted = plan.machines(session.deployment.config, session.deployment.nodes)
+    launched, failures = acting.apply(session, wanted) if wanted else ([], [])
+    session.take_lease()
+    if failures:
+        raise NodesFailed("; ".join(f"{f.node}: {f.reason}" for f in failures), tuple(failures))
+    return Outcome([node.name for node in launched], [e.node.name for e in wanted.endings], acting.explain(wanted))
+
+
+def _kind(error: RayctlError) -> str:
+    return next((kind.__name__ for kind in type(error).__mro__ if kind.__name__ in KINDS), "RayctlError")
+
+
+def _answer(told: int, message: Mapping[str, Any]) -> None:
+    try:
+        os.write(told, json.dumps(message).encode())
+        os.close(told)
+    except OSError:
+        sys.exit(1)

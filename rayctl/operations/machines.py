@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Launching and ending machines: the thin acting half of `rayctl/plan.py`."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Sequence
+
+from rayctl.config.digest import digest
+from rayctl.errors import NodeFailure, NodesFailed, ProviderError
+from rayctl.events import EventKind
+from rayctl.operations.session import Session
+from rayctl.plan import Ending, Launch, Machines
+from rayctl.providers.base import Kind, LaunchRequest, Node, Slot, launch_token
+
+NUMBER = re.compile(r"-(\d+)$")
+
+
+def apply(session: Session, wanted: Machines) -> tuple[list[Node], list[NodeFailure]]:
+    """Launch and end what the plan says; the nodes launched, and what could not be done.
+
+    Asking the provider is the compare-and-set that decides which of two controllers makes a new cluster.
+    """
+    provider = session.deployment.provider
+    proposed = session.deployment.cluster_id or str(uuid.uuid4())
+    cluster_id = session.deployment.cluster_id or provider.bootstrap(proposed)
+    record = session.record(cluster_id)
+    session.remember(record)
+    launched: list[Node] = []
+    failures = end(session, [(ending.node, ending.reason) for ending in wanted.endings])
+    for launch in wanted.launches:
+        nodes, failure = _launch(session, cluster_id, launch)
+        launched += nodes
+        failures += [failure] if failure else []
+    session.refresh()
+    return launched, failures
+
+
+def _launch(session: Session, cluster_id: str, launch: Launch) -> tuple[Sequence[Node], NodeFailure | None]:
+    request = _request(session, cluster_id, launch)
+    try:
+        result = session.deployment.provider.launch(request)
+    except ProviderError as e:
+        return [], _missing(launch, launch.count, e)
+    for node in result.nodes:
+        session.bus.emit(EventKind.NODE_LAUNCHED, node.name, type=node.type, id=node.id)
+    if result.shortfall or result.error:
+        return result.nodes, _missing(launch, result.shortfall, result.error)
+    return result.nodes, None
+
+
+def _missing(launch: Launch, count: int, error: ProviderError | None) -> NodeFailure:
+    why = f": {error.message} ({error.category})" if error else ""
+    machines = "the head" if launch.kind is Kind.HEAD else f"{count} of {launch.count} machines of type {launch.type}"
+    return NodeFailure(node=launch.type, reason=f"{machines} could not be launched{why}")
+
+
+def _request(session: Session, cluster_id: str, launch: Launch) -> LaunchRequest:
+    """Names and tokens are given here, and remembered before the provider is asked."""
+    node_type = session.deployment.config.available_node_types[launch.type]
+    node_config = dict(node_type.node_config)
+    return LaunchRequest(
+        kind=launch.kind, type=launch.type, slots=_slots(session, cluster_id, launch),
+        launch_digest=digest(["launch", launch.type, node_config]), node_config=node_config,
+        resources=dict(node_type.resources), labels=dict(node_type.labels),
+        tags={"ray-cluster-name": session.name, "ray-node-type": launch.kind.value, "ray-user-node-type": launch.type},
+    )  # fmt: skip
+
+
+def _slots(session: Session, cluster_id: str, launch: Launch) -> tuple[Slot, ...]:
+    record = session.record(cluster_id)
+    seen = [_number(node) for node in session.deployment.nodes if node.type == launch.type]
+    slots = []
+    for _ in range(launch.count):
+        number, record = record.next_sequence(launch.type, seen)
+        name = f"{session.name}-{launch.type}-{number}".replace(".", "-")
+        slots.append(Slot(name, launch_token(cluster_id, launch.type, number)))
+    session.remember(record)
+    return tuple(slots)
+
+
+def _number(node: Node) -> int:
+    match = NUMBER.search(node.name)
+    return int(match[1]) if match else 0
+
+
+def end(session: Session, nodes: Sequence[tuple[Node, str]]) -> list[NodeFailure]:
+    """End these machines, each with the reason that people are told; what could not be ended."""
+    if not nodes:
+        return []
+    results = session.deployment.provider.terminate([node.id for node, _ in nodes])
+    failures = []
+    for node, reason in nodes:
+        error = results.get(node.id)
+        if error is None:
+            session.bus.emit(EventKind.NODE_TERMINATED, node.name, type=node.type, id=node.id, text=reason)
+        else:
+            failures.append(NodeFailure(node.name, f"could not be ended: {error.message} ({error.category})"))
+    return failures
+
+
+def explain(wanted: Machines) -> list[str]:
+    """The plan in lines for people."""
+    lines = [f"launch {_count(launch)}" for launch in wanted.launches]
+    return lines + [f"end {ending.node.name}: {ending.reason}" for ending in wanted.endings]
+
+
+def _count(launch: Launch) -> str:
+    if launch.kind is Kind.HEAD:
+        return f"the head ({launch.type})"
+    return f"{launch.count} worker{'s' if launch.count > 1 else ''} ({launch.type})"
+
+
+def must_succeed(failures: Sequence[NodeFailure]) -> None:
+    """Raise for failures that leave nothing to go on with."""
+    if failures:
+        raise NodesFailed(failures[0].reason, tuple(failures))
+
+
+__all__ = ["Ending", "apply", "end", "explain", "must_succeed"]

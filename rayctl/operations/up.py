@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`up`: from a cluster file to a running cluster.
+
+    machines    launch what is missing, end what is above a maximum        plan.py, machines.py
+    survey      ask every node what it has done and what runs              survey.py
+    play        bring those that differ to their wanted state              play.py, playbooks/up.yml
+    joined      ask Ray which nodes it knows                               joined.py
+
+A cluster in its wanted state is recognised by the survey and one look at Ray; no playbook starts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from rayctl import plan
+from rayctl.errors import NodeFailure, NodesFailed, Unreachable, UsageError
+from rayctl.events import EventKind
+from rayctl.gcs.errors import GcsError
+from rayctl.operations import joined, machines, play
+from rayctl.operations.select import select
+from rayctl.operations.session import Session
+from rayctl.operations.survey import Work, survey
+from rayctl.providers.base import Node
+from rayctl.provision.driver import Outcome, Playbook
+from rayctl.provision.nodeplan import PHASES, Options
+
+JOIN_S, KNOWN_S = 90.0, 10.0
+
+
+@dataclass(frozen=True)
+class UpOptions:
+    """The flags of `up`. `rerun_from` counts set-up steps from 1; `timeout_s` bounds the play."""
+
+    restart: str = "auto"
+    restart_only: bool = False
+    rerun_from: int | None = None
+    check: bool = False
+    diff: bool = False
+    limit: str | None = None
+    lock_timeout_s: float = 60.0
+    timeout_s: float | None = None
+
+    def for_nodes(self, no_restart_in_file: bool) -> Options:
+        """What is wanted of each node."""
+        restart = "never" if no_restart_in_file and self.restart == "auto" else self.restart
+        return Options(
+            phases=("start",) if self.restart_only else PHASES,
+            restart="always" if self.restart_only else restart,
+            rerun_from=self.rerun_from - 1 if self.rerun_from else None,
+            check=self.check,
+        )
+
+
+@dataclass(frozen=True)
+class UpResult:
+    """What came of it. `joined` counts nodes that Ray knows, of `expected`; `lines` is the plan, for check mode."""
+
+    changed: tuple[str, ...]
+    launched: tuple[str, ...]
+    expected: int
+    joined: int
+    seconds: float
+    address: str = ""
+    lines: tuple[str, ...] = ()
+    diffs: tuple[tuple[str, str], ...] = ()
+
+
+def up(session: Session, options: UpOptions, confirm: Callable[[Sequence[str]], None]) -> UpResult:
+    """Bring the cluster to what its file says. `confirm` is shown the plan and raises when the answer is no."""
+    began = time.monotonic()
+    session.refuse_what_is_not_built()
+    session.require_local_files()
+    with session.one_writer(options.lock_timeout_s):
+        result = _Up(session, options, confirm).run()
+        return replace(result, seconds=time.monotonic() - began)
+
+
+class _Up:
+    def __init__(self, session: Session, options: UpOptions, confirm: Callable[[Sequence[str]], None]) -> None:
+        self.session, self.options, self.confirm = session, options, confirm
+        self.node_options = options.for_nodes(session.deployment.config.no_restart)
+        self.failures: list[NodeFailure] = []
+        self.launched: list[Node] = []
+        self.outcome = Outcome("successful")
+
+    def run(self) -> UpResult:
+        wanted = self._wanted_machines()
+        ending = {item.node.id for item in wanted.endings}
+        works = self._survey([node for node in self._existing() if node.id not in ending])
+        lines = machines.explain(wanted) + _lines(works)
+        if self.options.check:
+            return self._check(works, lines)
+        if not lines:
+            return self._known(works)
+        self.confirm(lines)
+        if wanted:
+            self.launched, self.failures = machines.apply(self.session, wanted)
+            self.session.take_lease()
+            works = self._survey(self._existing())
+        self._play([work for work in works if work.needed])
+        return self._result(works, JOIN_S)
+
+    def _wanted_machines(self) -> plan.Machines:
+        if self.options.limit or self.options.restart_only:
+            if self.session.deployment.head is None:
+                raise UsageError("there is no cluster yet", hint=f"Bring it up first: rayctl up {self.session.loaded.path}")
+            return plan.Machines()
+        return plan.machines(self.session.deployment.config, self.session.deployment.nodes)
+
+    def _existing(self) -> list[Node]:
+        deployment = self.session.deployment
+        nodes = [*([deployment.head] if deployment.head else []), *deployment.workers]
+        return select(nodes, self.options.limit)
+
+    def _survey(self, nodes: Sequence[Node]) -> list[Work]:
+        works = survey(self.session, self.node_options, nodes)
+        steps = max((len(work.plan["steps"]) for work in works), default=0)
+        if self.options.rerun_from and works and self.options.rerun_from > max(steps, 1):
+            raise UsageError(f"--rerun {self.options.rerun_from}: there are only {steps} set-up steps")
+        return works
+
+    def _play(self, works: Sequence[Work]) -> None:
+        if not works:
+            return
+        names = tuple(work.node.name for work in works)
+        playbook = Playbook(
+            "up", self.session.loaded.path.resolve(), self.session.overrides, names,
+            {"rayctl_restart": self.node_options.restart, "rayctl_rerun_from": self.options.rerun_from or 0},
+            self.options.check, self.options.diff, self.node_options.phases,
+        )  # fmt: skip
+        totals = {work.node.name: len(work.plan["steps"]) for work in works}
+        self.outcome = play.run(self.session, playbook, totals, self.options.timeout_s)
+        self.failures += play.failures(self.outcome, names)
+
+    def _check(self, works: Sequence[Work], lines: list[str]) -> UpResult:
+        self._play([work for work in works if work.needed])
+        self._raise_failures()
+        return replace(self._summary(works, {}), lines=tuple(lines))
+
+    def _known(self, works: Sequence[Work]) -> UpResult:
+        """Nothing to do by the nodes' own word; Ray's word counts too."""
+        expected = [work.node for work in works if work.expects_ray]
+        found = self._ask_ray(expected, KNOWN_S)
+        strangers = [work for work in works if work.node in expected and work.node.id not in found]
+        if strangers and self.node_options.restart != "never":
+            names = ", ".join(work.node.name for work in strangers)
+            self.confirm([f"start Ray on {names}, because the head does not know it"])
+            self.node_options = replace(self.node_options, restart="always")
+            self._play(strangers if found else works)
+        return self._result(works, JOIN_S if strangers else 0.0, found)
+
+    def _result(self, works: Sequence[Work], patience_s: float, found: dict[str, object] | None = None) -> UpResult:
+        failed = {failure.node for failure in self.failures}
+        expected = [work.node for work in works if work.expects_ray and work.node.name not in failed]
+        if patience_s or found is None:
+            found = self._ask_ray(expected, patience_s)
+        for node in expected:
+            if node.id not in found:
+                reason = f"Ray runs there, but the head does not know it (waited {patience_s:g} s)"
+                self.failures.append(NodeFailure(node.name, reason))
+        self._raise_failures()
+        return self._summary(works, found)
+
+    def _ask_ray(self, nodes: Sequence[Node], patience_s: float) -> dict[str, object]:
+        if not nodes:
+            return {}
+        try:
+            found: dict[str, object] = dict(joined.wait(self.session, nodes, patience_s, self._tell_joined))
+        except GcsError as e:
+            self.session.bus.emit(EventKind.WARNING, text=e.message, hint=e.hint)
+            return {}
+        return found
+
+    def _tell_joined(self, count: int) -> None:
+        self.session.bus.emit(EventKind.HEARTBEAT, text=f"{count} nodes joined")
+
+    def _summary(self, works: Sequence[Work], found: dict[str, object]) -> UpResult:
+        changed = tuple(name for name, done in self.outcome.nodes.items() if done["changed"])
+        diffs = tuple((name, part) for name, parts in self.outcome.diffs.items() for part in map(_text, parts))
+        return UpResult(
+            changed=changed, launched=tuple(node.name for node in self.launched),
+            expected=sum(work.expects_ray for work in works), joined=len(found), seconds=0.0,
+            address=joined.gcs_address(self.session) if self.session.deployment.head else "", diffs=diffs,
+        )  # fmt: skip
+
+    def _raise_failures(self) -> None:
+        if not self.failures:
+            return
+        resume = f"rayctl up {self.session.loaded.path}"
+        if all(failure.unreachable for failure in self.failures) and not self.outcome.nodes:
+            raise Unreachable("no node answered: " + "; ".join(f"{f.node}: {f.reason}" for f in self.failures), hint=resume)
+        count = len({failure.node for failure in self.failures})
+        raise NodesFailed(f"{count} node{'s' if count > 1 else ''} failed", tuple(self.failures), hint=resume)
+
+
+def _lines(works: Sequence[Work]) -> list[str]:
+    """One line for nodes that need the same."""
+    groups: dict[str, list[str]] = {}
+    for work in works:
+        if work.needed:
+            groups.setdefault("; ".join(work.reasons()), []).append(work.node.name)
+    return [f"{', '.join(names)}: {reasons}" for reasons, names in groups.items()]
+
+
+def _text(diff: dict[str, str]) -> str:
+    if "prepared" in diff:
+        return diff["prepared"]
+    import difflib
+
+    before, after = diff["before"].splitlines(keepends=True), diff["after"].splitlines(keepends=True)
+    return "".join(difflib.unified_diff(before, after, diff["before_header"], diff["after_header"], n=1))
+
+
+__all__ = ["UpOptions", "UpResult", "up"]

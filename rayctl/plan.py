@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `up` and `down` would do about machines, decided purely: wanted (the cluster file) against listed (the provider).
+
+`up` brings the head and each type's minimum, and takes away only what is above a maximum. What it would do *on* a node is
+decided by the rules in `node/look.py`, which the node itself follows too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from rayctl.config.model import ClusterConfig
+from rayctl.providers.base import Kind, Node
+
+
+@dataclass(frozen=True)
+class Launch:
+    """So many machines of one type are missing."""
+
+    kind: Kind
+    type: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Ending:
+    """One machine is too many, and why."""
+
+    node: Node
+    reason: str
+
+
+@dataclass(frozen=True)
+class Machines:
+    """What must be launched and ended for the wanted number of machines; the head comes first."""
+
+    launches: tuple[Launch, ...] = ()
+    endings: tuple[Ending, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.launches or self.endings)
+
+
+def machines(config: ClusterConfig, nodes: Iterable[Node]) -> Machines:
+    """What `up` launches and ends. Nodes on their way out count as gone."""
+    alive = [node for node in nodes if node.state.alive]
+    head = [node for node in alive if node.kind is Kind.HEAD]
+    workers = [node for node in alive if node.kind is Kind.WORKER]
+    endings = _surplus(config, workers)
+    gone = {ending.node.id for ending in endings}
+    counts = {name: 0 for name in config.worker_types}
+    for node in workers:
+        if node.id not in gone:
+            counts[node.type] += 1
+    wanted = _wanted(config, counts, first_time=not head)
+    launches = [] if head else [Launch(Kind.HEAD, config.head_type, 1)]
+    launches += [Launch(Kind.WORKER, name, wanted[name] - counts[name]) for name in counts if wanted[name] > counts[name]]
+    return Machines(tuple(launches), tuple(endings))
+
+
+def _wanted(config: ClusterConfig, counts: Mapping[str, int], *, first_time: bool) -> dict[str, int]:
+    """How many workers of each type there should be; `initial_workers` counts only when the cluster is first brought up."""
+    wanted = {name: max(counts[name], config.min_workers_of(name)) for name in counts}
+    missing = (config.scaler.initial_workers if first_time else 0) - sum(wanted.values())
+    for name in wanted:
+        extra = max(0, min(missing, config.max_workers_of(name) - wanted[name]))
+        wanted[name] += extra
+        missing -= extra
+    # minimums fit under the cluster's maximum by the file's rules; machines that are there already may leave less room
+    room = config.max_workers - sum(counts.values())
+    for name in wanted:
+        granted = min(wanted[name] - counts[name], max(0, room))
+        wanted[name] = counts[name] + granted
+        room -= granted
+    return wanted
+
+
+def _surplus(config: ClusterConfig, workers: Sequence[Node]) -> list[Ending]:
+    """Workers above a maximum: those of removed types, then the youngest of each type, then the youngest of all."""
+    endings, kept = [], []
+    for name in dict.fromkeys(node.type for node in workers):
+        ours = sorted((node for node in workers if node.type == name), key=_age)
+        limit = config.max_workers_of(name) if name in config.worker_types else 0
+        kept += ours[:limit]
+        why = f"{name} has at most {limit}" if name in config.worker_types else f"the type {name} is no longer in the file"
+        endings += [Ending(node, why) for node in ours[limit:]]
+    kept.sort(key=lambda node: (not _needed(config, kept, node), _age(node)))
+    endings += [Ending(node, f"max_workers is {config.max_workers}") for node in kept[config.max_workers :]]
+    return endings
+
+
+def _needed(config: ClusterConfig, workers: Sequence[Node], node: Node) -> bool:
+    older = sum(other.type == node.type and _age(other) < _age(node) for other in workers)
+    return older < config.min_workers_of(node.type)
+
+
+def _age(node: Node) -> tuple[float, int, str]:
+    """The oldest first; names are numbered, and of one launch the lower number is the older."""
+    return (node.launched_at, len(node.name), node.name)
+
+
+def teardown(config: ClusterConfig, nodes: Iterable[Node], *, workers_only: bool, keep_min_workers: bool) -> list[Node]:
+    """What `down` ends, workers first. `keep_min_workers` keeps the head and the oldest workers of each type's minimum."""
+    alive = [node for node in nodes if node.state.alive]
+    workers = sorted((node for node in alive if node.kind is Kind.WORKER), key=_age)
+    if keep_min_workers:
+        return [node for node in workers if node.type not in config.worker_types or not _needed(config, workers, node)]
+    return workers if workers_only else workers + [node for node in alive if node.kind is Kind.HEAD]

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The provider contract: where machines come from.
+
+A provider's own records (tags of instances, claims on hosts, files of embedded nodes) are the truth about which nodes
+exist. Operations ask it through the few calls below and change nodes only through Ansible. Calls are synchronous and end
+within `deadline_s` seconds; what goes wrong is a `ProviderError` whose category says what may help.
+
+A third party's provider subclasses `Provider` in about 100 lines (`examples/external_provider.py` is one) and is named by
+`provider: {type: external, module: package.Class}` or by an entry point in the group `rayctl.providers`. Whatever its
+origin, it must pass `tests/contract/`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from rayctl.errors import ProviderError
+
+TOKENS = uuid.UUID("5b1f0f0e-6e0f-5d61-9a3d-1a2f6f9d3c10")  # namespace of launch tokens; never changes
+DEADLINE_S = 60.0
+
+
+class Kind(StrEnum):
+    """What a node is to its cluster."""
+
+    HEAD = "head"
+    WORKER = "worker"
+
+
+class NodeState(StrEnum):
+    """A machine's state as its provider tells it; whether Ray runs there is another question."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    TERMINATED = "terminated"
+    UNKNOWN = "unknown"
+
+    @property
+    def alive(self) -> bool:
+        """Whether the machine exists and is not on its way out."""
+        return self in (NodeState.PENDING, NodeState.RUNNING, NodeState.UNKNOWN)
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """How a node is reached: `internal` by other nodes, `external` by controllers outside the nodes' network."""
+
+    internal: str
+    external: str = ""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One machine of the cluster, as its provider's records tell it.
+
+    `name` is the inventory host name and stays for the node's life; `id` is the provider's own. `launched_at` is seconds
+    since the epoch, `price` is per hour in the provider's currency (None: unknown), `market` is "on-demand" or "spot".
+    """
+
+    id: str
+    name: str
+    kind: Kind
+    type: str
+    state: NodeState
+    launch_token: str
+    addresses: Addresses | None = None
+    resources: Mapping[str, float] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    zone: str = ""
+    market: str = "on-demand"
+    launch_digest: str = ""
+    launched_at: float = 0.0
+    price: float | None = None
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One machine that is asked for: the name it will bear and the token by which a lost reply is found again."""
+
+    name: str
+    token: str
+
+
+@dataclass(frozen=True)
+class LaunchRequest:
+    """Machines of one node type. Asking twice with the same tokens gives the same machines, never more.
+
+    `node_config` is the provider's own part of the node type in the cluster file, untouched.
+    """
+
+    kind: Kind
+    type: str
+    slots: tuple[Slot, ...]
+    launch_digest: str = ""
+    node_config: Mapping[str, Any] = field(default_factory=dict)
+    resources: Mapping[str, float] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LaunchResult:
+    """What came of a launch: the machines there are now, how many are missing, and why (None when none is)."""
+
+    nodes: tuple[Node, ...]
+    shortfall: int = 0
+    error: ProviderError | None = None
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How commands reach a node. `kind` names the transport: "local" here, "ssh" and others elsewhere.
+
+    `state_dir` is the folder on the node where the node runner keeps its state. `env` is what every command there gets;
+    `path_prefix` are folders put first on PATH after the login files were read. `python` are interpreters to try for the
+    runner, in order.
+    """
+
+    kind: str
+    address: str
+    state_dir: str
+    env: Mapping[str, str] = field(default_factory=dict)
+    path_prefix: tuple[str, ...] = ()
+    python: tuple[str, ...] = ("python3", "/usr/libexec/platform-python")
+
+
+class Provider(ABC):
+    """Machines of one cluster at one provider. `settings` is the cluster file's `provider:` block as a plain mapping.
+
+    `listing_lag_s`: for how long after a launch or a termination `list_nodes` may still tell the old story, in seconds.
+    """
+
+    listing_lag_s: float = 0.0
+
+    def __init__(self, cluster_name: str, settings: Mapping[str, Any]) -> None:
+        self.cluster_name = cluster_name
+        self.settings = settings
+
+    @abstractmethod
+    def cluster_id(self, *, deadline_s: float = DEADLINE_S) -> str | None:
+        """The identity (a uuid) kept at the provider beside the cluster's name; None when there is no such cluster."""
+
+    @abstractmethod
+    def bootstrap(self, cluster_id: str, *, deadline_s: float = DEADLINE_S) -> str:
+        """Make what the cluster needs before its first node. Returns the identity that holds: the one already there, if any."""
+
+    @abstractmethod
+    def list_nodes(self, *, deadline_s: float = DEADLINE_S) -> list[Node]:
+        """All nodes of the cluster that are not terminated, or an error; never a part of them."""
+
+    @abstractmethod
+    def launch(self, request: LaunchRequest, *, deadline_s: float = DEADLINE_S) -> LaunchResult:
+        """Bring up the slots' machines. Fewer than asked for is a result with a shortfall, not an exception."""
+
+    @abstractmethod
+    def terminate(self, ids: Sequence[str], *, deadline_s: float = DEADLINE_S) -> Mapping[str, ProviderError | None]:
+        """End these machines; per id None when it is gone or on its way. An unknown id counts as gone."""
+
+    @abstractmethod
+    def set_tags(
+        self, ids: Sequence[str], tags: Mapping[str, str], *, deadline_s: float = DEADLINE_S
+    ) -> Mapping[str, ProviderError | None]:
+        """Add or overwrite tags; per id None when written, else why not."""
+
+    @abstractmethod
+    def connection(self, node: Node) -> Connection:
+        """How commands reach this node. Raises `ProviderError` (invalid) for a node that takes no commands."""
+
+    @abstractmethod
+    def teardown(self, *, purge: bool = False, deadline_s: float = DEADLINE_S) -> None:
+        """Called after the last node is gone: forget the cluster; with `purge` also what costs nothing to keep."""
+
+    def start_flags(self, node: Node) -> Mapping[str, str]:
+        """Flags of `ray start` that this machine needs (ports, addresses), without dashes. A flag in the file wins."""
+        return {}
+
+
+def launch_token(cluster_id: str, node_type: str, sequence: int) -> str:
+    """The idempotency token of the n-th machine of a type: derived, so that it survives the loss of every local file."""
+    return str(uuid.uuid5(TOKENS, f"{cluster_id}/{node_type}/{sequence}"))

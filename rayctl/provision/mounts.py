@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""File mounts: what a tree holds, its digest, and copying it on this machine.
+
+A mount's digest covers relative path, type, mode and content (the target, for links) of everything that would be copied:
+not where the source lies, not times, not what is excluded. A tree is walked once per run; its files are read again only
+when the walk shows other sizes, times or inodes than the last time.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from rayctl.errors import RayctlError
+from rayctl.provision import patterns
+
+SETTLED_S = 2.0  # a file changed so recently may change again without a trace in its times
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file, folder, link or FIFO of a tree, by its path relative to the root ("" is the root itself)."""
+
+    relative: str
+    path: str
+    info: os.stat_result
+
+    @property
+    def mode(self) -> int:
+        """Permission bits."""
+        return stat.S_IMODE(self.info.st_mode)
+
+    @property
+    def stamp(self) -> tuple[object, ...]:
+        """What changes when the content changes, found out without reading it."""
+        i = self.info
+        return (self.relative, i.st_mode, i.st_size, i.st_mtime_ns, i.st_ctime_ns, i.st_ino, i.st_dev)
+
+    def identity(self) -> list[object]:
+        """The entry's part in the digest."""
+        if stat.S_ISLNK(self.info.st_mode):
+            return [self.relative, "link", os.readlink(self.path)]  # not followed: a broken one is fine
+        if stat.S_ISREG(self.info.st_mode):
+            return [self.relative, "file", self.mode, _sha256(self.path)]
+        return [self.relative, "folder" if stat.S_ISDIR(self.info.st_mode) else "fifo", self.mode]
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A local file or folder and its place on the nodes. `exclude` and `filters` are rsync_exclude and rsync_filter."""
+
+    target: str
+    source: Path
+    exclude: tuple[str, ...] = ()
+    filters: tuple[str, ...] = ()
+
+    @cached_property
+    def entries(self) -> tuple[Entry, ...]:
+        """Everything that would be copied, sorted, the root first. Raises RayctlError when it cannot be read."""
+        try:
+            root = Entry("", str(self.source), self.source.stat())
+            inside = self._walk(root.path, "", patterns.rules(self.exclude)) if stat.S_ISDIR(root.info.st_mode) else ()
+            return (root, *sorted(inside, key=lambda entry: entry.relative))
+        except OSError as e:
+            raise RayctlError(f"the file mount {self.target} cannot be read: {e.filename}: {e.strerror}") from None
+
+    def _walk(self, folder: str, prefix: str, rules: tuple[patterns.Rule, ...]) -> Iterator[Entry]:
+        rules = (*self._merged(folder, prefix), *rules)
+        with os.scandir(folder) as found:
+            for item in found:
+                relative, is_folder = prefix + item.name, item.is_dir(follow_symlinks=False)
+                if any(rule.excludes(relative, is_folder) for rule in rules):
+                    continue
+                info = item.stat(follow_symlinks=False)
+                if is_folder or item.is_symlink() or stat.S_ISREG(info.st_mode) or stat.S_ISFIFO(info.st_mode):
+                    yield Entry(relative, item.path, info)  # sockets and devices are no content
+                if is_folder:
+                    yield from self._walk(item.path, relative + "/", rules)
+
+    def _merged(self, folder: str, prefix: str) -> Iterator[patterns.Rule]:
+        for name in self.filters:
+            with suppress(FileNotFoundError):
+                yield from patterns.merge_file(Path(folder, name).read_text(errors="surrogateescape"), prefix)
+
+    @cached_property
+    def listing(self) -> str:
+        """Changes whenever an entry's size, times, mode or inode do."""
+        text = json.dumps([e.stamp for e in self.entries] + [str(self.source)])
+        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+    def settled(self, now: float) -> bool:
+        """Whether every file has been quiet long enough for `listing` to be believed next time."""
+        return all(now - e.info.st_ctime > SETTLED_S for e in self.entries)
+
+    @cached_property
+    def digest(self) -> str:
+        """Reads every file."""
+        total = hashlib.sha256()
+        try:
+            for entry in self.entries:
+                total.update(json.dumps(entry.identity()).encode() + b"\n")
+        except OSError as e:
+            raise RayctlError(f"the file mount {self.target} cannot be read: {e.filename}: {e.strerror}") from None
+        return "v1:" + total.hexdigest()
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as f:  # noqa: PTH123  (file_digest wants the raw file; paths are str for speed)
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+# ---- copying, for nodes that share this machine's file system
+def changes(mount: Mount, destination: Path) -> list[str]:
+    """What `copy` would do, a line each, in rsync's words for people: names and modes, never contents."""
+    return [
+        f"{'create' if not os.path.lexists(_place(e, destination)) else 'update'} {_place(e, destination)} ({e.mode:04o})"
+        for e in mount.entries
+        if not _same(e, _place(e, destination))
+    ]
+
+
+def copy(mount: Mount, destination: Path) -> None:
+    """Bring the destination to what the source holds. Files that are gone at the source stay, as with Ray."""
+    _refuse_loops(mount.source, destination)
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        for entry in mount.entries:
+            place = _place(entry, destination)
+            if not _same(entry, place):
+                _put(entry, place)
+        for entry in reversed(mount.entries):  # a folder's own times and mode last: filling it changed them
+            if stat.S_ISDIR(entry.info.st_mode):
+                shutil.copystat(entry.path, _place(entry, destination))
+    except OSError as e:
+        raise RayctlError(f"{e.filename2 or e.filename or destination}: {e.strerror}") from None
+
+
+def _place(entry: Entry, destination: Path) -> str:
+    return os.path.join(destination, entry.relative) if entry.relative else str(destination)  # noqa: PTH118
+
+
+def _refuse_loops(source: Path, destination: Path) -> None:
+    real, target = source.resolve(), destination.resolve()
+    if real != target and target.is_relative_to(real):
+        raise RayctlError(f"{destination} lies inside of its own source {source}; choose a target outside of it")
+
+
+def _same(entry: Entry, place: str) -> bool:
+    """Whether a copy is there already, by rsync's quick check: type, mode, size and time of modification."""
+    try:
+        there = os.stat(place) if entry.relative == "" else os.lstat(place)
+    except OSError:
+        return False
+    if stat.S_ISLNK(entry.info.st_mode):
+        return stat.S_ISLNK(there.st_mode) and os.readlink(place) == os.readlink(entry.path)
+    if there.st_mode != entry.info.st_mode:
+        return False
+    if not stat.S_ISREG(there.st_mode):
+        return True
+    return (there.st_size, there.st_mtime_ns) == (entry.info.st_size, entry.info.st_mtime_ns)
+
+
+def _put(entry: Entry, place: str) -> None:
+    mode = entry.info.st_mode
+    if stat.S_ISDIR(mode):
+        if os.path.lexists(place) and not os.path.isdir(place):  # noqa: PTH112
+            raise OSError(errno.ENOTDIR, "a file is in the place of a folder", place)
+        os.makedirs(place, exist_ok=True)  # noqa: PTH103
+        return
+    if os.path.isdir(place) and not os.path.islink(place):  # noqa: PTH112, PTH114
+        raise OSError(errno.EISDIR, "a folder is in the place of a file", place)
+    # beside its place first, so that nobody ever sees half a file
+    with tempfile.TemporaryDirectory(prefix=".rayctl-", dir=os.path.dirname(place)) as folder:  # noqa: PTH120
+        new = os.path.join(folder, "new")  # noqa: PTH118
+        if stat.S_ISLNK(mode):
+            os.symlink(os.readlink(entry.path), new)
+        elif stat.S_ISFIFO(mode):
+            os.mkfifo(new, entry.mode)
+        else:
+            shutil.copyfile(entry.path, new)
+            shutil.copystat(entry.path, new)
+        os.replace(new, place)

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a node is sent: its plan, one JSON object that `rayctl/node/run.py` describes and carries out."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rayctl.config import start as starting
+from rayctl.config import steps as stepping
+from rayctl.config.digest import digest
+from rayctl.node.wire import PROTOCOL
+from rayctl.providers.base import Kind, Node
+from rayctl.provision.deployment import Deployment
+from rayctl.state import paths, token
+
+PHASES = ("mounts", "setup", "start")
+DEFAULT_PORT = 6379
+WATCHED = {Kind.HEAD: ["gcs_server", "raylet"], Kind.WORKER: ["raylet"]}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much of a node's plan is wanted. `restart` is auto, always or never; `rerun_from` counts steps from 0."""
+
+    phases: tuple[str, ...] = PHASES
+    restart: str = "auto"
+    rerun_from: int | None = None
+    check: bool = False
+
+
+def plan_of(deployment: Deployment, node: Node, mount_digests: Mapping[str, str], options: Options) -> dict[str, Any]:
+    """The plan of one node."""
+    connection = deployment.provider.connection(node)
+    mounts = [{"target": target, "digest": value} for target, value in mount_digests.items()]
+    return {
+        "cluster_id": deployment.cluster_id,
+        "node": node.name,
+        "state_dir": connection.state_dir,
+        "env": dict(connection.env),
+        "path_prefix": os.pathsep.join(connection.path_prefix),
+        "phases": list(options.phases),
+        "check": options.check,
+        "rerun_from": options.rerun_from,
+        "mounts": mounts,
+        "steps": _steps(deployment, node, mount_digests),
+        "ray": _ray(deployment, node, options.restart),
+    }
+
+
+def request_for(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """The request that opens a conversation about a plan (`rayctl/node/front.py`)."""
+    if plan["check"]:
+        return {"op": "check", "plan": plan}
+    return {"op": "run", "protocol": PROTOCOL, "plan": plan, "plan_digest": digest(plan)}
+
+
+def base_digest(mount_digests: Mapping[str, str]) -> str:
+    """What the first step's digest is chained to."""
+    return digest(["mounts", sorted(mount_digests.items())])
+
+
+def _steps(deployment: Deployment, node: Node, mount_digests: Mapping[str, str]) -> list[dict[str, Any]]:
+    steps = stepping.steps_of(deployment.config, node.kind.value, node.type)
+    digests = stepping.chained(base_digest(mount_digests), steps)
+    return [
+        {"phase": s.phase, "name": s.name, "command": s.command, "digest": d, "env": dict(s.env), "timeout_s": s.timeout_s}
+        for s, d in zip(steps, digests, strict=True)
+    ]
+
+
+def _ray(deployment: Deployment, node: Node, restart: str) -> dict[str, Any]:
+    start = start_of(deployment, node)
+    flags = dict(deployment.provider.start_flags(node))
+    commands = [_command(command, flags, node.kind) for command in start.commands if command.action == "run"]
+    starts_ray = any(command["checks"] for command in commands)
+    wanted = deployment.config.ray_version
+    return {
+        "kind": node.kind.value,
+        "digest": start.digest,
+        "commands": commands,
+        "processes": WATCHED[node.kind] if starts_ray else [],
+        "env": ray_environment(deployment, node),
+        "address": node.addresses.internal if node.addresses else "",
+        "port": gcs_port(deployment, node),
+        "ports": _fixed_ports(start, flags) if starts_ray else [],
+        "policy": restart,
+        "want_ray": wanted.version if wanted else "",
+    }
+
+
+def offers(deployment: Deployment, node: Node) -> tuple[dict[str, float], dict[str, str]]:
+    """The resources and labels of a node: what the file says of its type now, else what it was launched with."""
+    node_type = deployment.config.available_node_types.get(node.type)
+    resources = node_type.resources if node_type and node_type.resources else node.resources
+    labels = node_type.labels if node_type and node_type.labels else node.labels
+    return dict(resources), dict(labels)
+
+
+def start_of(deployment: Deployment, node: Node) -> starting.Start:
+    """The start commands of a node as they are read from the file, with their digest."""
+    resources, labels = offers(deployment, node)
+    return starting.start_of(deployment.config, node.kind.value, resources=resources, labels=labels)
+
+
+def _command(command: starting.StartCommand, flags: Mapping[str, str], kind: Kind) -> dict[str, Any]:
+    text = starting.with_flags(command.command, flags, head=kind is Kind.HEAD)
+    return {
+        "name": command.name or command.command.strip().splitlines()[0][:60], "command": text,
+        "timeout_s": command.timeout_s, "env": dict(command.env), "checks": starting.starts_ray(command.command),
+    }  # fmt: skip
+
+
+def gcs_port(deployment: Deployment, node: Node) -> int:
+    """Where the head's GCS listens: what the file says, else what the provider gave, else Ray's default."""
+    flags = deployment.provider.start_flags(node)
+    return start_of(deployment, node).port or int(flags.get("port", DEFAULT_PORT))
+
+
+def _fixed_ports(start: starting.Start, flags: Mapping[str, str]) -> list[int]:
+    """The ports that must be free: those the provider gave, and the GCS's where the file names it."""
+    given = {name: int(value) for name, value in flags.items() if name.endswith("port") and "worker" not in name}
+    if start.port:
+        given["port"] = start.port
+    return sorted(set(given.values()))
+
+
+def ray_environment(deployment: Deployment, node: Node) -> dict[str, str]:
+    """What Ray's processes of a node are started with: who they are, what they have, how they trust each other."""
+    env = {
+        "RAY_CLOUD_INSTANCE_ID": node.id,
+        "RAY_NODE_TYPE_NAME": node.type,
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_enable_autoscaler_v2": "1",
+        **token_environment(deployment),
+    }
+    resources, labels = offers(deployment, node)
+    if resources:
+        env["RAY_OVERRIDE_RESOURCES"] = json.dumps(resources)
+    if labels:
+        env["RAY_OVERRIDE_LABELS"] = json.dumps(labels)
+    return env
+
+
+def token_environment(deployment: Deployment) -> dict[str, str]:
+    """How a process proves that it belongs to this cluster; the token itself stays in its file."""
+    if not deployment.config.auth.ray_token:
+        return {"RAY_AUTH_MODE": "disabled"}
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token_path(deployment))}
+
+
+def token_path(deployment: Deployment) -> str:
+    """Where this controller keeps the cluster's Ray token."""
+    path = paths.token_file(paths.home(os.environ), deployment.config.cluster_name)
+    token.ensure(path)
+    return str(path)

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nodes on this machine: commands run as the caller, in the caller's environment less what belongs to our own tools."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rayctl.node import control, probe, processes, steps
+from rayctl.providers.base import Connection
+from rayctl.state.private import private_dir
+from rayctl.transport.channel import Channel
+from rayctl.transport.shipping import boot_command, opening
+
+# what rayctl, Ansible and a surrounding Ray job put into the environment: none of it is the user's for a node
+OURS = re.compile(
+    r"^(RAYCTL|ANSIBLE|AWX|RUNNER)_|^RAY_(ADDRESS|CLOUD_INSTANCE_ID|CLOUD_INSTANCE_TYPE_NAME|NODE_TYPE_NAME|HEAD_IP|"
+    r"OVERRIDE_RESOURCES|OVERRIDE_LABELS|JOB_ID|AUTH_MODE|AUTH_TOKEN|AUTH_TOKEN_PATH)$"
+)
+# the command is an argument of its own: it is parsed once, by eval, as if it had been typed
+QUICK = f'{steps.PRELUDE}_command=$1; set --; eval "$_command"'
+
+
+OWNER = "RAYCTL_OWNER"  # pid/start time of the wrapper that runs this playbook
+
+
+def caller_environment() -> dict[str, str]:
+    """The environment a person's shell on this machine would give a command.
+
+    Under a wrapper that is the wrapper's, read from its process: what Ansible itself was given is smaller, since
+    ansible-runner writes it to disk.
+    """
+    environment = _owner_environment() or dict(os.environ)
+    return {name: value for name, value in environment.items() if not OURS.match(name)}
+
+
+def _owner_environment() -> dict[str, str] | None:
+    pid, _, started = os.environ.get(OWNER, "").partition("/")
+    if not pid or not processes.alive(int(pid), int(started)):
+        return None
+    with open(f"/proc/{pid}/environ", "rb") as f:  # noqa: PTH123
+        entries = [os.fsdecode(entry).partition("=") for entry in f.read().split(b"\0") if entry]
+    return {name: value for name, _, value in entries}
+
+
+def argv(interpreters: Sequence[str]) -> list[str]:
+    """The process that is a line to a node on this machine."""
+    return ["/bin/sh", "-c", boot_command(interpreters)]
+
+
+class LocalTransport:
+    """One node on this machine."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def open(self, request: Mapping[str, Any]) -> Channel:
+        """A conversation with the node's runner."""
+        return Channel(argv(self.connection.python), caller_environment(), opening(request))
+
+    def probe(self, mark: str) -> dict[str, Any]:
+        """What the node remembers and whether its Ray lives (`node/probe.py`)."""
+        return probe.look(self.connection.state_dir, mark)
+
+    def cancel(self) -> bool:
+        """End the run that is under way there; whether there was one."""
+        return control.stop_runner(self.connection.state_dir)
+
+    def put(self, source: Path) -> str:
+        """Copy a file into the node's own folder; its path there."""
+        folder = private_dir(Path(self.connection.state_dir) / "files")
+        return str(shutil.copy2(source, folder / source.name))
+
+    def run(self, command: str, env: Mapping[str, str]) -> int:
+        """Run one command in a login shell as Ray's launcher does, with our stdin, stdout and stderr; its exit code.
+
+        A death by signal n is 128 + n, as in a shell.
+        """
+        environment = {**caller_environment(), **self.connection.env, **env}
+        environment["RAYCTL_PATH"] = os.pathsep.join(self.connection.path_prefix)
+        shell = ["/bin/bash", "--login", "-i", "-c", QUICK, "bash", command]
+        if _has_terminal():
+            return _exit_code(subprocess.Popen(shell, env=environment))
+        child = subprocess.Popen(shell, env=environment, stderr=subprocess.PIPE)
+        assert child.stderr is not None
+        pump = threading.Thread(target=copy_without_noise, args=(child.stderr.fileno(), 2), daemon=True)
+        pump.start()
+        code = _exit_code(child)
+        pump.join(0.2)  # not for ever: a background child may keep stderr open
+        return code
+
+
+def _exit_code(child: subprocess.Popen[bytes]) -> int:
+    while True:
+        try:
+            code = child.wait()
+        except KeyboardInterrupt:
+            continue  # the command got it too, and decides
+        return code if code >= 0 else 128 - code
+
+
+def _has_terminal() -> bool:
+    """Whether bash will find a terminal to control; without one it complains on stderr."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR))
+    except OSError:
+        return False
+    return True
+
+
+def copy_without_noise(source: int, target: int) -> None:
+    """Copy a file descriptor to its end, leaving out what bash says about job control before anything else."""
+    head = b""
+    while chunk := os.read(source, 65536):
+        head = _without_noise(head + chunk)
+        if head and not _may_become_noise(head):
+            os.write(target, head)
+            break
+    while chunk := os.read(source, 65536):
+        os.write(target, chunk)
+
+
+NOISE = (b"bash: cannot set terminal process group (", b"bash: no job control in this shell")
+
+
+def _without_noise(head: bytes) -> bytes:
+    line, newline, rest = head.partition(b"\n")
+    while newline and line.startswith(NOISE):
+        head = rest
+        line, newline, rest = head.partition(b"\n")
+    return head
+
+
+def _may_become_noise(head: bytes) -> bool:
+    return b"\n" not in head and any(head.startswith(noise) or noise.startswith(head) for noise in NOISE)
