@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# ruff: noqa: ARG002  a call has the contract's signature also where it needs no deadline
+
 """A provider of your own, whole: machines are folders, and their commands run on this machine.
 
     provider:

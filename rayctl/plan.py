@@ -49,7 +49,7 @@ def machines(config: ClusterConfig, nodes: Iterable[Node]) -> Machines:
     workers = [node for node in alive if node.kind is Kind.WORKER]
     endings = _surplus(config, workers)
     gone = {ending.node.id for ending in endings}
-    counts = {name: 0 for name in config.worker_types}
+    counts = dict.fromkeys(config.worker_types, 0)
     for node in workers:
         if node.id not in gone:
             counts[node.type] += 1
@@ -61,16 +61,16 @@ def machines(config: ClusterConfig, nodes: Iterable[Node]) -> Machines:
 
 def _wanted(config: ClusterConfig, counts: Mapping[str, int], *, first_time: bool) -> dict[str, int]:
     """How many workers of each type there should be; `initial_workers` counts only when the cluster is first brought up."""
-    wanted = {name: max(counts[name], config.min_workers_of(name)) for name in counts}
+    wanted = {name: max(count, config.min_workers_of(name)) for name, count in counts.items()}
     missing = (config.scaler.initial_workers if first_time else 0) - sum(wanted.values())
-    for name in wanted:
-        extra = max(0, min(missing, config.max_workers_of(name) - wanted[name]))
-        wanted[name] += extra
+    for name, count in wanted.items():
+        extra = max(0, min(missing, config.max_workers_of(name) - count))
+        wanted[name] = count + extra
         missing -= extra
     # minimums fit under the cluster's maximum by the file's rules; machines that are there already may leave less room
     room = config.max_workers - sum(counts.values())
-    for name in wanted:
-        granted = min(wanted[name] - counts[name], max(0, room))
+    for name, count in wanted.items():
+        granted = min(count - counts[name], max(0, room))
         wanted[name] = counts[name] + granted
         room -= granted
     return wanted

@@ -26,8 +26,9 @@ cluster_file = click.argument("cluster_file", type=click.Path(path_type=Path), m
 cluster_name = click.option("-n", "--cluster-name", metavar="NAME", help="Another name for the cluster than the file's.")
 yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 lock_timeout = click.option(
-    "--lock-timeout", type=float, default=60.0, show_default=True, metavar="SECONDS", help="How long to wait for another writer."
-)
+    "--lock-timeout", type=float, default=60.0, show_default=True, metavar="SECONDS",
+    help="How long to wait for another writer.",
+)  # fmt: skip
 verbose = click.option("-v", "--verbose", count=True, help="Show what the steps print.")
 output_format = click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True,

@@ -1,34 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """A cluster file -> `ClusterConfig`, or every problem it has, each with its line.
 
-The way: `places` reads the YAML, `legacy` moves old spellings, the models judge the values, `settle` fills in what the file
-leaves unsaid and judges how the values go together. Where a value is wrong, the rest is judged without it, so that one look
-at a file tells everything.
+The way: `places` reads the YAML, `legacy` moves old spellings, `judge` has the models and `settle` look at the data, and here
+what they found gets its lines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from pydantic import ValidationError
 
 from rayctl.config import files, legacy, places, words
 from rayctl.config.files import expand_local, local_problems
-from rayctl.config.model import ClusterConfig, ProviderBlock
-from rayctl.config.problems import Finding, Locator, findings, nearest
-from rayctl.config.provider import TYPES, block_of
-from rayctl.config.settle import Settled, Wanted, settle
+from rayctl.config.judge import judged
+from rayctl.config.model import ClusterConfig
+from rayctl.config.problems import Locator
+from rayctl.config.settle import Wanted
 from rayctl.errors import ConfigError, Problem, UsageError
 
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
-
 __all__ = ["Loaded", "expand_local", "load", "local_problems", "parse"]
-
-_FREE = {("metadata",), ("available_node_types", "*", "node_config")}  # below these, nothing is ours to judge
 
 
 @dataclass(frozen=True)
@@ -91,7 +82,7 @@ def parse(
     translated = legacy.translate(document)
     locator = Locator(document, translated.moved)
     data = translated.data if cluster_name is None else {**translated.data, "cluster_name": cluster_name}
-    settled, errors = _judged(data, locator, wanted)
+    settled, errors = judged(data, locator, wanted)
     if errors:
         raise ConfigError(source, _ordered(locator.problem(finding) for finding in errors))
     warnings = [*document.warnings, *translated.warnings, *(locator.problem(finding) for finding in settled.warnings)]
@@ -116,89 +107,3 @@ def _unreadable(path: Path, message: str, hint: str) -> ConfigError:
 
 def _ordered(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     return tuple(sorted(set(problems), key=lambda problem: (problem.line, problem.column, problem.message)))
-
-
-def _judged(data: dict[str, Any], locator: Locator, wanted: Wanted) -> tuple[Settled, list[Finding]]:
-    """The settled configuration and all errors; with errors it stands for what is left without the wrong values."""
-    provider, errors = _provider(data, locator)
-    data = {**data, "provider": provider}
-    try:
-        config = ClusterConfig.model_validate(data)
-    except ValidationError as error:
-        errors += findings(error.errors(), ClusterConfig, locator)
-        config = ClusterConfig.model_validate(_without(data, [_removable(item) for item in error.errors()]))
-    errors += _surprises(locator, {finding.path for finding in errors}, provider)
-    settled = settle(config, wanted)
-    touched = {finding.path[0] for finding in errors if finding.path}
-    errors += [finding for finding in settled.errors if not _follows(finding, touched)]
-    return settled, errors
-
-
-def _follows(finding: Finding, touched: set[str | int]) -> bool:
-    """Whether a finding may be the mere consequence of a wrong value elsewhere."""
-    related = {"head_node_type", "available_node_types", "provider", "min_workers", "max_workers"}
-    tops = set(finding.path[:1])
-    return bool(tops & touched or (tops & related and touched & related))
-
-
-def _provider(data: dict[str, Any], locator: Locator) -> tuple[ProviderBlock, list[Finding]]:
-    """The provider's block; on errors a bare one in its place, so that the rest can be judged."""
-    bare = ProviderBlock(type="none")
-    block = data.get("provider")
-    if block is None:
-        hint = f"add `provider:` with a `type:`, one of {', '.join(TYPES)}"
-        return bare, [Finding(("provider",), "`provider` is missing", hint)]
-    provider_type = block.get("type") if isinstance(block, dict) else None
-    if not isinstance(provider_type, str):
-        try:
-            ProviderBlock.model_validate(block if not isinstance(block, dict) else {"type": provider_type})
-        except ValidationError as error:
-            return bare, findings(error.errors(), ProviderBlock, locator, ("provider",))
-    known = block_of(str(provider_type))
-    if known is None:
-        hint = "; ".join(filter(None, [nearest(str(provider_type), TYPES), f"there are {', '.join(TYPES)}"]))
-        return bare, [Finding(("provider", "type"), f"unknown provider type `{provider_type}`", hint)]
-    try:
-        return known.model_validate(block), []
-    except ValidationError as error:
-        return bare, findings(error.errors(), known, locator, ("provider",))
-
-
-def _surprises(locator: Locator, known: set[places.Path], provider: ProviderBlock) -> list[Finding]:
-    unchecked = provider.model_config.get("extra") == "allow"
-    found = []
-    for path, message in locator.document.surprises():
-        free = any(str(key).startswith("x-") for key in path) or (unchecked and path[0] == "provider")
-        free = free or any(_matches(path, pattern) for pattern in _FREE) or path[0] in ("head_node", "worker_nodes")
-        if not free and path not in known:
-            hint = "write it as a plain decimal number, or put it in quotes to make it text"
-            found.append(Finding(path, f"`{places.shown(path)}` {message}", hint))
-    return found
-
-
-def _matches(path: places.Path, pattern: tuple[str, ...]) -> bool:
-    return len(path) >= len(pattern) and all(want in ("*", part) for want, part in zip(pattern, path, strict=False))
-
-
-def _removable(error: ErrorDetails) -> places.Path:
-    """What to leave out so that the rest can be judged: a block that misses a key goes as a whole."""
-    loc = error["loc"]
-    return loc[:-1] if error["type"] == "missing" and len(loc) > 1 else loc
-
-
-def _without(data: Any, wrong: Sequence[tuple[str | int, ...]], depth: int = 0) -> Any:
-    """The data without its wrong values; a name that is missing gets a stand-in."""
-    here = {loc[depth] for loc in wrong if len(loc) > depth}
-    final = {loc[depth] for loc in wrong if len(loc) == depth + 1 or (len(loc) > depth + 1 and loc[depth + 1] == "[key]")}
-    if isinstance(data, dict):
-        kept = {
-            key: _without(value, [loc for loc in wrong if len(loc) > depth and loc[depth] == key], depth + 1)
-            if key in here
-            else value
-            for key, value in data.items()
-            if key not in final
-        }
-        return kept if depth or "cluster_name" in kept else {**kept, "cluster_name": "cluster"}
-    if isinstance(data, list):
-        return [value for index, value in enumerate(data) if index not in here]
-    return data

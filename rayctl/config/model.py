@@ -45,8 +45,8 @@ class Block(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     short_form: ClassVar[str] = ""  # the field that a bare text stands for, where that is allowed
+    what: ClassVar[str] = ""  # and what both forms together are called
     nothing: ClassVar[tuple[str | None, ...]] = (None,)  # values that count as not given
-    what: ClassVar[str] = "a mapping (`key: value` lines)"  # what is expected, in the words of an error text
 
     extensions: Mapping[str, Any] = Field(
         default_factory=dict, alias="x-*", description="Keys that start with `x-`: kept for you, never read."
@@ -58,9 +58,9 @@ class Block(BaseModel):
         if isinstance(data, str) and cls.short_form:
             return {cls.short_form: data}
         if not isinstance(data, Mapping):
-            if isinstance(data, cls):
-                return data
-            raise Unfit(f"must be {cls.what}, not {seen(data)}")
+            if cls.short_form and not isinstance(data, cls):
+                raise Unfit(f"must be {cls.what}, not {seen(data)}")
+            return data
         own = {key: value for key, value in data.items() if value not in cls.nothing and not key.startswith("x-")}
         users = {key: value for key, value in data.items() if key.startswith("x-")}
         return {**own, EXTENSIONS: users} if users else own

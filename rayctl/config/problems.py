@@ -36,7 +36,11 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
     names = {name.lower(): name for name in known}
     close = get_close_matches(word.lower(), names, n=1, cutoff=0.6)
-    return f"did you mean `{names[close[0]]}`?" if close else ""
+    return _did_you_mean(names[close[0]]) if close else ""
+
+
+def _did_you_mean(word: str) -> str:
+    return f"did you mean `{word}`?"
 
 
 @dataclass(frozen=True)
@@ -72,8 +76,13 @@ class Locator:
 
 
 def findings(errors: Iterable[ErrorDetails], top: type[Block], locator: Locator, base: Path = ()) -> list[Finding]:
-    """What pydantic found, in plain words. `top` is the model that was validated, `base` where it stands in the file."""
-    return [_finding(error, top, locator, base) for error in errors]
+    """What pydantic found, in plain words. `top` is the model that was validated, `base` where it stands in the file.
+
+    A key that is missing only because it is misspelt is reported once.
+    """
+    found = [_finding(error, top, locator, base) for error in errors]
+    guessed = {(*item.path[:-1], item.hint) for item in found if item.hint}
+    return [item for item in found if (*item.path[:-1], _did_you_mean(str(item.path[-1]))) not in guessed]
 
 
 def _finding(error: ErrorDetails, top: type[Block], locator: Locator, base: Path) -> Finding:

@@ -109,7 +109,8 @@ def _docker_errors(config: ClusterConfig) -> list[Finding]:
     if docker.head_image and docker.worker_image:
         return []
     message = "`docker` names an image for some nodes only"
-    return [Finding(("docker",), message, "add `image:` for all nodes, or both `head_image:` and `worker_image:`")]
+    hint = "add `image:` for all nodes, or both `head_image:` and `worker_image:`"
+    return [Finding(("docker",), message, hint, on_key=True)]
 
 
 def _head_errors(config: ClusterConfig) -> list[Finding]:

@@ -32,7 +32,7 @@ class EventKind(StrEnum):
     NODE_LAUNCHED = "node_launched"  # type, id
     NODE_TERMINATED = "node_terminated"  # type, id, text: why
     NODE_STARTED = "node_started"  # work on the node begins; steps: how many of `total` are to run
-    STEP_STARTED = "step_started"  # index (from 1), total, text: the command
+    STEP_STARTED = "step_started"  # index (from 1), total, or name: how people call it; text: the command
     STEP_OUTPUT = "step_output"  # text: one line
     STEP_ENDED = "step_ended"  # status (ok, failed, timeout, cancelled), seconds, exit_code, tail: last lines, log
     HEAD_ANSWERED = "head_answered"  # address, seconds

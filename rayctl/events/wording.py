@@ -32,6 +32,8 @@ def details(event: Event) -> tuple[str, ...]:
 
 def step_name(event: Event) -> str:
     """`step 3/15` where its place is known, else the step's own name."""
+    if event.data.get("name"):
+        return str(event.data["name"])
     index, total = event.data.get("index"), event.data.get("total")
     if index is None:
         return f"step {event.step}" if event.step else "step"

@@ -18,6 +18,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from typing import Any, BinaryIO, Dict, Optional
 
 from . import control, hub, probe, state
@@ -75,9 +76,11 @@ class Direct(hub.Talk):
     """Asks over stdin and stdout, with nothing in between."""
 
     def emit(self, event: str, **fields: Any) -> None:
+        """See `Talk`."""
         tell(dict(fields, event=event))
 
     def ask(self, what: str, **fields: Any) -> Message:
+        """See `Talk`."""
         self.emit("need", id=0, what=what, **fields)
         answer = decode(sys.stdin.buffer.readline())
         if answer is None:
@@ -183,8 +186,6 @@ def become_runner(request: Message, folder: str, told: int) -> None:
         run_plan(request, folder, told)
         status = 0
     except BaseException:
-        import traceback
-
         traceback.print_exc()
         sys.stderr.flush()
     os._exit(status)
@@ -214,5 +215,3 @@ def run_plan(request: Message, folder: str, told: int) -> None:
     except state.NodeError as e:
         talk.emit(**failed(str(e)))
     talk.finish()
-
-

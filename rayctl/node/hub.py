@@ -8,6 +8,7 @@ never waits for a follower, except where it asks.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -35,7 +36,7 @@ class Talk:
 
     def ask(self, what: str, **fields: Any) -> Message:
         """Ask the controller, and wait for its answer."""
-        raise NodeError("nobody answers")
+        raise NodeError("nobody answers %s %s" % (what, fields))
 
     def wait_for_controller(self) -> None:
         """Return once a controller is there."""
@@ -65,9 +66,11 @@ class Hub(Talk):
     # ---- the run's side
     @property
     def cancelled(self) -> bool:
+        """See `Talk`."""
         return self._cancelled.is_set()
 
     def check(self) -> None:
+        """See `Talk`."""
         if self.cancelled:
             raise Cancelled(self.reason or "cancelled")
 
@@ -77,6 +80,7 @@ class Hub(Talk):
         self._cancelled.set()
 
     def emit(self, event: str, **fields: Any) -> None:
+        """See `Talk`. All but output is kept for followers that come later."""
         message = dict(fields, event=event)
         with self._changed:
             if event != "out":
@@ -85,6 +89,7 @@ class Hub(Talk):
                 self._send(follower, message)
 
     def ask(self, what: str, **fields: Any) -> Message:
+        """See `Talk`. The first answer of any follower counts."""
         with self._changed:
             self._asked += 1
             number = self._asked
@@ -98,6 +103,7 @@ class Hub(Talk):
                 self._history = [m for m in self._history if not (m["event"] == "need" and m["id"] == number)]
 
     def wait_for_controller(self) -> None:
+        """See `Talk`. Raises NodeError when none came for so long."""
         self._wait(lambda: {} if self._followers else None)
 
     def wait_for_first(self, patience_s: float) -> None:
@@ -117,7 +123,9 @@ class Hub(Talk):
                     alone_since = time.monotonic()
                 self._changed.wait(0.1)
             if time.monotonic() - alone_since > self.orphan_s:
-                raise NodeError("the controller went away and none came back within %g s; what was done is kept" % self.orphan_s)
+                raise NodeError(
+                    "the controller went away and none came back within %g s; what was done is kept" % self.orphan_s
+                )
 
     # ---- the followers' side
     def listen(self, folder: str) -> None:
@@ -125,10 +133,8 @@ class Hub(Talk):
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         path = "/proc/self/fd/%d/%s" % (fd, SOCKET)  # a socket's path has room for 107 bytes only
-        try:
+        with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-        except FileNotFoundError:
-            pass
         listener.bind(path)
         os.close(fd)
         listener.listen(8)
@@ -186,10 +192,8 @@ class Hub(Talk):
         """Let the followers read to the end before the process goes."""
         with self._changed:
             for follower in list(self._followers):
-                try:
+                with contextlib.suppress(OSError):
                     follower.shutdown(socket.SHUT_WR)
-                except OSError:
-                    pass
 
 
 def connect(folder: str) -> Optional[socket.socket]:

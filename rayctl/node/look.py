@@ -61,10 +61,9 @@ def reason_to_start(wanted: Dict[str, Any], seen: Seen, head: Optional[str]) -> 
         return "the head was restarted"
     if wanted["policy"] == "never":
         return None
-    if wanted["policy"] == "always":
-        return "a restart was asked for"
-    if known["digest"] != wanted["digest"]:
-        return "its start commands changed"
-    if seen["ray_stale"]:
-        return "a set-up step ran since it was started"
-    return None
+    reasons = (
+        (wanted["policy"] == "always", "a restart was asked for"),
+        (known["digest"] != wanted["digest"], "its start commands changed"),
+        (seen["ray_stale"], "a set-up step ran since it was started"),
+    )
+    return next((why for applies, why in reasons if applies), None)

@@ -178,7 +178,7 @@ class Run:
             head = answer["incarnation"]
             env.update(self._head_env(answer))
             why = reason_to_start(wanted, self._seen(), head)
-            if why:
+            if why and wanted["processes"]:
                 ray.wait_until_reachable(answer["address"], answer["port"], lambda: self.talk.cancelled, HEAD_PATIENCE_S)
         else:
             why = reason_to_start(wanted, self._seen(), None)

@@ -8,6 +8,7 @@ never holds the step, and 200 MB of output cost neither memory nor the last line
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -24,7 +25,9 @@ CHUNK = 65536  # at most this much of a step's output is sent per look
 GRACE_S = 3.0
 # An interactive bash without a terminal always says these two; they are never the user's concern.
 NO_JOB_CONTROL = re.compile(
-    r"^bash: (cannot set terminal process group \(-?\d+\): Inappropriate ioctl for device|no job control in this shell)\r?\n?", re.M
+    r"^bash: (cannot set terminal process group \(-?\d+\): Inappropriate ioctl for device|"
+    r"no job control in this shell)\r?\n?",
+    re.M,
 )
 # The variables are what Ray's launcher sets for every command; a value from the login files wins.
 PRELUDE = (
@@ -45,8 +48,11 @@ class Result(NamedTuple):
 
 
 def login_shell(script: str, check: str = "") -> List[str]:
-    """The argv that runs a script file the way a person's login would; `check` is shell text of ours that goes first."""
-    return ["/bin/bash", "--login", "-i", "-c", "%s%s. %s" % (PRELUDE, check, shlex.quote(script))]
+    """The argv that runs a script file the way a person's login would; `check` is shell text of ours that goes first.
+
+    The command runs in a subshell: an `exit` in it would make the login shell say "logout".
+    """
+    return ["/bin/bash", "--login", "-i", "-c", "%s%s(. %s)" % (PRELUDE, check, shlex.quote(script))]
 
 
 class Step:
@@ -124,10 +130,8 @@ def end_run(mark: str, leader: int = 0) -> None:
 
 
 def _signal(pid: int, sig: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, sig)
-    except ProcessLookupError:
-        pass
 
 
 def tail(path: str) -> List[str]:

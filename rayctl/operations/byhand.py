@@ -48,7 +48,10 @@ def machines(
     reading, writing = os.pipe()
     if os.fork() == 0:
         os.close(reading)
-        _holder(path, overrides, absent, workers_only, lock_timeout_s, playbook_pid, writing)
+        _holder(
+            path, overrides, absent=absent, workers_only=workers_only, lock_timeout_s=lock_timeout_s,
+            playbook_pid=playbook_pid, told=writing,
+        )  # fmt: skip
     os.close(writing)
     with os.fdopen(reading, "rb") as word:
         answer = json.loads(word.read() or b'{"error": "RayctlError", "message": "the holder died", "hint": ""}')
@@ -68,7 +71,7 @@ def _foreseen(session: Session, absent: bool, workers_only: bool) -> Outcome:
 
 
 def _holder(
-    path: Path, overrides: Mapping[str, Any], absent: bool, workers_only: bool, lock_timeout_s: float, playbook_pid: int,
+    path: Path, overrides: Mapping[str, Any], *, absent: bool, workers_only: bool, lock_timeout_s: float, playbook_pid: int,
     told: int,
 ) -> None:  # fmt: skip
     """The life of the process that holds the cluster. Never returns."""

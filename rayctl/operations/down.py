@@ -63,7 +63,8 @@ def _wait_until_gone(session: Session, nodes: Sequence[Node]) -> None:
         if not left:
             return
         if time.monotonic() > end:
-            raise NodesFailed("some nodes did not end", tuple(NodeFailure(n.name, "still there after it was ended") for n in left))
+            failures = tuple(NodeFailure(node.name, "still there after it was ended") for node in left)
+            raise NodesFailed("some nodes did not end", failures)
         time.sleep(0.5)
 
 

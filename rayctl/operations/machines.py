@@ -89,7 +89,10 @@ def end(session: Session, nodes: Sequence[tuple[Node, str]]) -> list[NodeFailure
     """End these machines, each with the reason that people are told; what could not be ended."""
     if not nodes:
         return []
-    results = session.deployment.provider.terminate([node.id for node, _ in nodes])
+    results: dict[str, ProviderError | None] = {}
+    for kind in (Kind.WORKER, Kind.HEAD):  # a head's GCS waits for workers that are still connected
+        if ids := [node.id for node, _ in nodes if node.kind is kind]:
+            results |= session.deployment.provider.terminate(ids)
     failures = []
     for node, reason in nodes:
         error = results.get(node.id)

@@ -25,7 +25,7 @@ from rayctl.transport.local import LocalTransport
 class _Writer:
     """What an operation that writes holds until its end."""
 
-    lease: ExitStack
+    lease_stack: ExitStack
     token: lease.LeaseToken
     timeout_s: float
     has_lease: bool = False
@@ -111,7 +111,7 @@ class Session:
             return
         me = holder.myself(self._owner_text, controller=holder.controller_id(paths.controller_file(self.root)))
         store = lease.FileLeaseStore(Path(self.deployment.provider.connection(head).state_dir) / "lease.json")
-        writer.lease.enter_context(
+        writer.lease_stack.enter_context(
             keeper.keep(store, me, writer.token, timeout_s=writer.timeout_s, on_wait=self._waits, on_lost=self._lost)
         )
         writer.has_lease = True
@@ -120,7 +120,7 @@ class Session:
         """Before the head goes, so that nobody renews a lease in a folder that is being removed."""
         writer = self._writer
         if not keep and writer is not None:
-            writer.lease.close()
+            writer.lease_stack.close()
 
     @property
     def _owner_text(self) -> str:

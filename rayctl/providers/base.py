@@ -93,6 +93,8 @@ class Slot:
 class LaunchRequest:
     """Machines of one node type. Asking twice with the same tokens gives the same machines, never more.
 
+    A token is never used again for another machine: some providers answer one of a machine that is gone with that machine.
+
     `node_config` is the provider's own part of the node type in the cluster file, untouched.
     """
 
@@ -180,6 +182,7 @@ class Provider(ABC):
 
     def start_flags(self, node: Node) -> Mapping[str, str]:
         """Flags of `ray start` that this machine needs (ports, addresses), without dashes. A flag in the file wins."""
+        del node
         return {}
 
 

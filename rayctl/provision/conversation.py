@@ -203,7 +203,8 @@ class HeadGate:
             return {"ok": False, "message": "not joined, because there is no head; run it without --limit"}
         seen = LocalTransport(self.deployment.provider.connection(head)).probe(f"{self.deployment.cluster_id}/{head.name}")
         if seen["broken"]:
-            return {"ok": False, "message": f"not joined, because the head's Ray does not work ({seen['broken']}); run it without --limit"}
+            why = f"not joined, because the head's Ray does not work ({seen['broken']}); run it without --limit"
+            return {"ok": False, "message": why}
         address = head.addresses.internal if head.addresses else ""
         return {
             "ok": True, "address": address, "port": seen["ray"]["port"],

@@ -115,7 +115,7 @@ class Mount:
 
 
 def _sha256(path: str) -> str:
-    with open(path, "rb") as f:  # noqa: PTH123  (file_digest wants the raw file; paths are str for speed)
+    with open(path, "rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
@@ -146,7 +146,7 @@ def copy(mount: Mount, destination: Path) -> None:
 
 
 def _place(entry: Entry, destination: Path) -> str:
-    return os.path.join(destination, entry.relative) if entry.relative else str(destination)  # noqa: PTH118
+    return os.path.join(destination, entry.relative) if entry.relative else str(destination)
 
 
 def _refuse_loops(source: Path, destination: Path) -> None:
@@ -173,15 +173,15 @@ def _same(entry: Entry, place: str) -> bool:
 def _put(entry: Entry, place: str) -> None:
     mode = entry.info.st_mode
     if stat.S_ISDIR(mode):
-        if os.path.lexists(place) and not os.path.isdir(place):  # noqa: PTH112
+        if os.path.lexists(place) and not os.path.isdir(place):
             raise OSError(errno.ENOTDIR, "a file is in the place of a folder", place)
-        os.makedirs(place, exist_ok=True)  # noqa: PTH103
+        os.makedirs(place, exist_ok=True)
         return
-    if os.path.isdir(place) and not os.path.islink(place):  # noqa: PTH112, PTH114
+    if os.path.isdir(place) and not os.path.islink(place):
         raise OSError(errno.EISDIR, "a folder is in the place of a file", place)
     # beside its place first, so that nobody ever sees half a file
-    with tempfile.TemporaryDirectory(prefix=".rayctl-", dir=os.path.dirname(place)) as folder:  # noqa: PTH120
-        new = os.path.join(folder, "new")  # noqa: PTH118
+    with tempfile.TemporaryDirectory(prefix=".rayctl-", dir=os.path.dirname(place)) as folder:
+        new = os.path.join(folder, "new")
         if stat.S_ISLNK(mode):
             os.symlink(os.readlink(entry.path), new)
         elif stat.S_ISFIFO(mode):

@@ -134,7 +134,6 @@ def ray_environment(deployment: Deployment, node: Node) -> dict[str, str]:
         "RAY_CLOUD_INSTANCE_ID": node.id,
         "RAY_NODE_TYPE_NAME": node.type,
         "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_enable_autoscaler_v2": "1",
         **token_environment(deployment),
     }
     resources, labels = offers(deployment, node)

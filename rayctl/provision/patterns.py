@@ -23,7 +23,7 @@ class Rule:
 
     def excludes(self, relative: str, is_folder: bool) -> bool:
         """Whether the path, relative to the tree's root, is left out."""
-        if self.folders_only and not is_folder or not relative.startswith(self.base):
+        if (self.folders_only and not is_folder) or not relative.startswith(self.base):
             return False
         return self.regex.fullmatch(relative[len(self.base) :]) is not None
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from rayctl.node import wire
@@ -46,11 +47,9 @@ class Channel:
 
     def _write(self, data: bytes) -> None:
         assert self.process.stdin is not None
-        try:
+        with suppress(BrokenPipeError):
             self.process.stdin.write(data)
             self.process.stdin.flush()
-        except BrokenPipeError:
-            pass
 
     def __iter__(self) -> Iterator[wire.Message]:
         assert self.process.stdout is not None
@@ -62,10 +61,8 @@ class Channel:
     def close(self) -> int:
         """End the line; the exit status of the process. What runs on the node goes on."""
         assert self.process.stdin is not None
-        try:
+        with suppress(BrokenPipeError):
             self.process.stdin.close()
-        except BrokenPipeError:
-            pass
         status = self.process.wait()
         self._reader.join(0.2)
         return status

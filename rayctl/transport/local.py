@@ -24,7 +24,7 @@ OURS = re.compile(
     r"OVERRIDE_RESOURCES|OVERRIDE_LABELS|JOB_ID|AUTH_MODE|AUTH_TOKEN|AUTH_TOKEN_PATH)$"
 )
 # the command is an argument of its own: it is parsed once, by eval, as if it had been typed
-QUICK = f'{steps.PRELUDE}_command=$1; set --; eval "$_command"'
+QUICK = f'{steps.PRELUDE}_command=$1; set --; (eval "$_command")'
 
 
 OWNER = "RAYCTL_OWNER"  # pid/start time of the wrapper that runs this playbook

@@ -15,8 +15,8 @@ from provider_systems import System
 from rayctl.errors import Category, ProviderError, RayctlError
 from rayctl.providers.base import Connection, Kind, LaunchRequest, Node, NodeState, Provider, Slot, launch_token
 
-CLUSTER_ID = "0b0e1c9a-5d0e-4a55-9d2f-6f2d6f0a1b2c"
-OTHER_ID = "f3d0c1b2-1111-4222-8333-444455556666"
+# not the same in each run: providers that end processes by the cluster's mark must not meet other tests' processes
+CLUSTER_ID, OTHER_ID = str(uuid.uuid4()), str(uuid.uuid4())
 
 
 @pytest.fixture

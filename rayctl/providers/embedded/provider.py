@@ -104,11 +104,16 @@ class EmbeddedProvider(Provider):
             self._records.remove(logs=purge)
 
     def start_flags(self, node: Node) -> Mapping[str, str]:
-        """See `Provider`: the node's own address, temporary folder and ports."""
+        """See `Provider`: the node's own address, temporary folder and ports.
+
+        Ray opens its temporary folder to all users, so it gets one inside of the node's own, which stays closed. That one is
+        made anew where a reboot emptied /tmp.
+        """
         record = next((record for record in self._records.nodes() if record.id == node.id), None)
         if record is None:
             raise self._unknown(node.id)
-        address = {"node-ip-address": f"127.0.0.{record.number}", "temp-dir": record.scratch}
+        scratch.make(Path(record.scratch))
+        address = {"node-ip-address": f"127.0.0.{record.number}", "temp-dir": f"{record.scratch}/ray"}
         return address | ports.flags(record.first_port, head=node.kind is Kind.HEAD)
 
     def _claim(self, slot: Slot, request: LaunchRequest, cluster_id: str) -> Record:

@@ -33,14 +33,16 @@ def test_every_key_has_a_description():
 
 
 def test_every_mapping_of_ours_keeps_x_keys_and_rejects_others():
-    for name, form in definitions():
-        form = object_of(form)
+    for name, definition in definitions():
+        form = object_of(definition)
         assert form["patternProperties"] == {"^x-": {}}, name
         if name not in ("ExternalProvider", "UncheckedProvider"):
             assert form["additionalProperties"] is False, name
 
 
-@pytest.mark.parametrize("key", ["head_node", "worker_nodes", "initial_workers", "autoscaling_mode", "target_utilization_fraction"])
+@pytest.mark.parametrize(
+    "key", ["head_node", "worker_nodes", "initial_workers", "autoscaling_mode", "target_utilization_fraction"]
+)
 def test_old_keys_are_deprecated_and_name_the_new_spelling(key):
     assert SCHEMA["properties"][key]["deprecated"] is True
     assert "write `" in SCHEMA["properties"][key]["description"]

@@ -87,8 +87,15 @@ def test_without_start_commands_ours_are_used():
 
 @pytest.mark.parametrize(
     ("command", "port"),
-    [("ray start --head --port=6380", 6380), ("ray start --head --port 6380", 6380), ("ray start --head --redis-port=7", 7)]
-    + [("ray start --head --port='6380'", 6380), ("ray start --head", None), ("echo --port=1", None), ("ray start --port=$P", None)],
+    [
+        ("ray start --head --port=6380", 6380),
+        ("ray start --head --port 6380", 6380),
+        ("ray start --head --redis-port=7", 7),
+        ("ray start --head --port='6380'", 6380),
+        ("ray start --head", None),
+        ("echo --port=1", None),
+        ("ray start --port=$P", None),
+    ],
 )
 def test_port_is_the_heads(command, port):
     config = config_of(head=[command], worker=[command])
@@ -109,7 +116,12 @@ def test_digest_covers_commands_resources_labels_and_token_and_nothing_else():
         start_of(config_of(head=["ray start --head"]), "head", resources={"CPU": 2}, labels={"a": "b"}).digest,
         start_of(written, "head", resources={"CPU": 3}, labels={"a": "b"}).digest,
         start_of(written, "head", resources={"CPU": 2}).digest,
-        start_of(config_of(head=["ray stop", "ray start --head"], more="auth: {ray_token: false}\n"), "head", resources={"CPU": 2}, labels={"a": "b"}).digest,
+        start_of(
+            config_of(head=["ray stop", "ray start --head"], more="auth: {ray_token: false}\n"),
+            "head",
+            resources={"CPU": 2},
+            labels={"a": "b"},
+        ).digest,
         start_of(config_of(), "head", resources={"CPU": 2}, labels={"a": "b"}).digest,
     }
     assert base not in others
@@ -120,7 +132,10 @@ def test_digest_covers_commands_resources_labels_and_token_and_nothing_else():
 
 def test_start_digest_is_the_same_for_ever():
     assert start_of(config_of(), "head").digest == "v1:ca73171c0415548cd300bd9f333da8385682ffa6983d340cf8ab7e9d671e27ba"
-    assert start_of(config_of(worker=["ray start"]), "worker", resources={"CPU": 2}).digest == "v1:c20a3bd64b2d950e4905cec8d168353a5898bffa06ace16388ba66ff6d4179ba"
+    assert (
+        start_of(config_of(worker=["ray start"]), "worker", resources={"CPU": 2}).digest
+        == "v1:c20a3bd64b2d950e4905cec8d168353a5898bffa06ace16388ba66ff6d4179ba"
+    )
 
 
 @pytest.mark.parametrize(
@@ -132,7 +147,10 @@ def test_start_digest_is_the_same_for_ever():
         ("ray start --head --port 6 --temp-dir x", "ray start --head --port 6 --temp-dir x"),
         ("ray start --head '--port=6'", "ray start '--temp-dir=/a b' --head '--port=6'"),
         ("/x/ray start --head >log", "/x/ray start --port=1 '--temp-dir=/a b' --head >log"),
-        ("if y; then ray start --head; else ray start; fi", "if y; then ray start --port=1 '--temp-dir=/a b' --head; else ray start; fi"),
+        (
+            "if y; then ray start --head; else ray start; fi",
+            "if y; then ray start --port=1 '--temp-dir=/a b' --head; else ray start; fi",
+        ),
         ("ray start $FLAGS", "ray start --port=1 '--temp-dir=/a b' $FLAGS"),
         ("echo ray start", "echo ray start"),
         ("bash -c 'ray start'", "bash -c 'ray start'"),

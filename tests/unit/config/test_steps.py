@@ -51,7 +51,7 @@ def test_mapping_form_carries_name_time_out_and_environment():
 
 
 def test_unnamed_step_is_called_by_its_first_line_cut_to_sixty():
-    text = FILE.replace("[all,", f"[\"{'x' * 70}\\nsecond\",")
+    text = FILE.replace("[all,", f'["{"x" * 70}\\nsecond",')
     name = steps_of(parse(text, "c.yaml").config, "head", "head")[1].name
     assert name == "x" * 57 + "..."
     assert len(name) == 60

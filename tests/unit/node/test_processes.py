@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,8 +24,9 @@ from hypothesis import strategies as st
 from rayctl.node import processes
 from rayctl.node.processes import Process
 
-MARK = "3f6c2f5e-0000-4000-8000-7d2f1a3b4c5d/demo-worker-0"
-OTHER = "3f6c2f5e-0000-4000-8000-7d2f1a3b4c5d/demo-worker-00"
+# not the same in each run: tests that run beside these must not end each other's stand-ins
+MARK = f"{uuid.uuid4()}/demo-worker-0"
+OTHER = f"{MARK}0"
 PYENV = Path("~/.pyenv/versions").expanduser()
 INTERPRETERS = [sys.executable, *(str(path) for minor in range(8, 14) for path in PYENV.glob(f"3.{minor}.*/bin/python"))]
 # tells what it gets, and whether it obeys; the loop's own `sleep` is a child in the same session
@@ -60,7 +62,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
         ready = len(read(tmp_path / "ready"))
         child = subprocess.Popen(argv, env=base | env, start_new_session=True)
         children.append(child)
-        eventually(lambda: (p := processes.find(child.pid)) and p.name == name and p.session == child.pid)
+        # the kernel shows the new environment last; a script may by now have become something else
+        eventually(lambda: script or b"LOG=" in Path(f"/proc/{child.pid}/environ").read_bytes())
         if "READY" in script:
             eventually(lambda: len(read(tmp_path / "ready")) > ready)
         return child
@@ -227,6 +230,11 @@ def test_the_listener_of_a_port_is_found(family: socket.AddressFamily, address: 
         holder = processes.who_listens(port)
         assert holder is not None
         assert holder.pid == os.getpid()
+
+
+def test_the_near_end_of_a_connection_is_no_listener() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
+        assert processes.who_listens(client.getsockname()[1]) is None
 
 
 def test_a_machine_id_is_read_from_the_first_file_that_holds_one(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,8 +26,8 @@ from rayctl.node import processes
 from rayctl.providers.base import Kind, LaunchRequest, Node, NodeState, Slot
 from rayctl.providers.embedded import EmbeddedProvider, ports, scratch
 
-CLUSTER_ID = "0b0e1c9a-5d0e-4a55-9d2f-6f2d6f0a1b2c"
-OTHER_ID = "f3d0c1b2-1111-4222-8333-444455556666"
+# not the same in each run: tests that run beside these must not end each other's stand-ins
+CLUSTER_ID, OTHER_ID = str(uuid.uuid4()), str(uuid.uuid4())
 
 StandIn = Callable[..., subprocess.Popen[bytes]]
 
@@ -51,8 +52,11 @@ def stand_in(tmp_path: Path) -> Iterator[StandIn]:
         program.parent.mkdir(exist_ok=True)
         if not program.exists():
             shutil.copy(sleep, program)
-        children.append(subprocess.Popen([program, "60"], env=env, start_new_session=True))
-        return children[-1]
+        child = subprocess.Popen([program, "60"], env={"STAND_IN": name, **env}, start_new_session=True)
+        children.append(child)
+        while b"STAND_IN=" not in Path(f"/proc/{child.pid}/environ").read_bytes():
+            time.sleep(0.001)  # the kernel shows the new environment last
+        return child
 
     yield start
     for child in children:
@@ -113,8 +117,8 @@ def test_a_head_gets_the_ports_of_its_daemons_too() -> None:
     assert extra == {"port", "ray-client-server-port", "dashboard-port"}
 
 
-def test_a_block_with_a_foreign_listener_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second = [block for block in ports.blocks(ports.ephemeral_range()) if ports.is_free(block)][:2]
+def test_a_block_with_a_foreign_listener_is_passed_over(free_blocks: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, *_ = free_blocks
     monkeypatch.setattr(ports, "blocks", lambda ephemeral, uid: [first, second])
     with socket.socket() as foreign:
         foreign.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -125,10 +129,11 @@ def test_a_block_with_a_foreign_listener_is_passed_over(monkeypatch: pytest.Monk
     assert provider.start_flags(node)["object-manager-port"] == str(second + 3)
 
 
-def test_without_a_free_block_there_is_a_shortfall_for_capacity(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_free_block_there_is_a_shortfall_for_capacity(
+    free_blocks: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     provider = cluster()
-    block = next(block for block in ports.blocks(ports.ephemeral_range()) if ports.is_free(block))
-    monkeypatch.setattr(ports, "blocks", lambda ephemeral, uid: [block])
+    monkeypatch.setattr(ports, "blocks", lambda ephemeral, uid: free_blocks[:1])
     result = provider.launch(LaunchRequest(Kind.WORKER, "worker", (Slot("demo-0", "t0"), Slot("demo-1", "t1"))))
     assert ([node.name for node in result.nodes], result.shortfall) == (["demo-0"], 1)
     assert result.error is not None
@@ -139,10 +144,10 @@ def test_folders_of_a_node_are_private_and_short_enough_for_sockets() -> None:
     provider = cluster()
     (node,) = launch(provider, "demo-0")
     temporary = Path(provider.start_flags(node)["temp-dir"])
-    assert temporary == scratch.TMP / f"rayctl-{os.geteuid()}" / "0b0e1c9a" / "2"
+    assert temporary == scratch.TMP / f"rayctl-{os.geteuid()}" / CLUSTER_ID[:8] / "2" / "ray"
     state_dir = Path(provider.connection(node).state_dir)
-    assert {mode(path) for path in (temporary, temporary.parent, temporary.parent.parent, state_dir)} == {0o700}
-    session = "session_2026-12-31_23-59-59_999999_4194304/sockets/plasma_store_1"
+    assert {mode(path) for path in (temporary.parent, temporary.parent.parent, state_dir)} == {0o700}
+    session = "ray/session_2026-12-31_23-59-59_999999_4194304/sockets/plasma_store_1"
     assert len(f"/tmp/rayctl-4294967294/0b0e1c9a/254/{session}") <= 107
 
 
@@ -175,7 +180,7 @@ def test_an_interpreter_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_terminate_ends_all_of_the_node_and_nothing_else(home: Path, stand_in: StandIn) -> None:
     provider = cluster()
     doomed, neighbour = launch(provider, "demo-0", "demo-1")
-    temporary = Path(provider.start_flags(doomed)["temp-dir"])
+    temporary = Path(provider.start_flags(doomed)["temp-dir"]).parent
     mark = f"{CLUSTER_ID}/demo-0"
     ours = [
         stand_in("raylet", RAYCTL_NODE=mark),
@@ -223,7 +228,7 @@ def test_of_two_that_end_a_node_the_slower_one_spares_its_successor(monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr("rayctl.node.control.stop_runner", overtaken)
         assert provider.terminate([node.id]) == {node.id: None}
-    assert Path(provider.start_flags(successors[0])["temp-dir"]).is_dir()
+    assert Path(provider.start_flags(successors[0])["temp-dir"]).parent.is_dir()
 
 
 def test_a_runner_is_ended_before_what_it_could_start_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,7 +272,7 @@ def test_a_temporary_folder_that_is_no_longer_ours_is_neither_followed_nor_remov
     (node,) = launch(provider, "demo-0")
     treasure = tmp_path / "treasure"
     treasure.mkdir()
-    temporary = Path(provider.start_flags(node)["temp-dir"])
+    temporary = Path(provider.start_flags(node)["temp-dir"]).parent
     temporary.rmdir()
     temporary.symlink_to(treasure)
     error = provider.terminate([node.id])[node.id]
@@ -300,10 +305,18 @@ def test_a_folder_in_tmp_that_someone_else_can_write_is_refused() -> None:
 def test_a_launch_that_was_killed_half_way_is_completed_by_its_token() -> None:
     provider = cluster()
     (node,) = launch(provider, "demo-0")
-    temporary = Path(provider.start_flags(node)["temp-dir"])
+    temporary = Path(provider.start_flags(node)["temp-dir"]).parent
     temporary.rmdir()
     assert launch(provider, "demo-0") == [node]
     assert temporary.is_dir()
+
+
+def test_a_temporary_folder_that_a_reboot_took_is_there_again_when_ray_is_started() -> None:
+    provider = cluster()
+    (node,) = launch(provider, "demo-0")
+    shutil.rmtree(scratch.TMP)
+    temporary = Path(provider.start_flags(node)["temp-dir"]).parent
+    assert [mode(path) for path in (temporary, temporary.parent, scratch.base())] == [0o700] * 3
 
 
 @pytest.mark.parametrize("name", ["../evil", "a/b", "", ".hidden", "demo.json"])

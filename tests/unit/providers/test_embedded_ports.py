@@ -48,8 +48,8 @@ def test_flags_stay_in_the_block_and_out_of_the_workers_range(first: int, head: 
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.40", "0.0.0.0"])
-def test_a_listener_on_any_address_makes_a_block_taken(address: str) -> None:
-    first = next(block for block in reversed(ports.blocks(ports.ephemeral_range())) if ports.is_free(block))
+def test_a_listener_on_any_address_makes_a_block_taken(free_blocks: list[int], address: str) -> None:
+    first = free_blocks[0]
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address, first + ports.SIZE - 1))
@@ -59,7 +59,7 @@ def test_a_listener_on_any_address_makes_a_block_taken(address: str) -> None:
     assert ports.is_free(first)
 
 
-def test_a_block_on_record_is_not_chosen_even_when_nothing_listens() -> None:
-    first, second = [block for block in reversed(ports.blocks(ports.ephemeral_range())) if ports.is_free(block)][:2]
+def test_a_block_on_record_is_not_chosen_even_when_nothing_listens(free_blocks: list[int]) -> None:
+    first, second, *_ = free_blocks
     assert ports.choose([first, second], taken={first}) == second
     assert ports.choose([first, second], taken={first, second}) is None
