@@ -38,17 +38,31 @@ keyed_groups:
   - {key: rayctl_type, prefix: ray}
 """
 
+import sys
 import typing as t
 from pathlib import Path
 
+from ansible import context
 from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Constructable
+from ansible.utils.display import Display
 from ansible_collections.rayctl.ray.plugins.plugin_utils.tree import rayctl  # noqa: F401  (makes the package importable)
 
 from rayctl.errors import RayctlError
 from rayctl.provision import inventory as source
 
+PARSER_ERROR = 4  # ansible-playbook's own exit code for what it cannot read
 POINTERS = (".rayctl.yml", ".rayctl.yaml")
+
+
+def stop(message: str) -> t.NoReturn:
+    """End the whole command.
+
+    An exception would not: Ansible would hand the file to its next inventory plugin, which makes groups of its keys and no
+    hosts, and a playbook over no hosts ends with success.
+    """
+    Display().error(message, wrap_text=False)
+    sys.exit(PARSER_ERROR)
 
 
 class InventoryModule(BaseInventoryPlugin, Constructable):
@@ -77,9 +91,12 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
             overrides = {k: self.get_option(k) for k in ("cluster_name", "min_workers", "max_workers")}
             overrides = {k: str(v) if isinstance(v, str) else v for k, v in overrides.items() if v is not None}
         try:
-            self._fill(source.read(cluster.resolve(), overrides))
+            found = source.read(cluster.resolve(), overrides)
         except RayctlError as e:
-            raise AnsibleParserError(f"{e.message} {e.hint}".strip()) from None
+            stop(f"{e.message} {e.hint}".strip())
+        if not found.hosts and context.CLIARGS.get("subset") and len(context.CLIARGS.get("inventory") or ()) == 1:
+            stop(f"The cluster {found.variables['rayctl_cluster_name']} has no nodes yet: run it without --limit first.")
+        self._fill(found)
 
     def _fill(self, found: source.Inventory) -> None:
         for group in found.groups:
