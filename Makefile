@@ -1,0 +1,44 @@
+# What a person and CI run. Needs Python 3.11 or newer, git and make; everything else goes into .venv.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+JOBS ?= 2
+
+.PHONY: demo test test-quick lint bench clean
+
+demo: $(VENV)/.ready-demo  ## a real Ray cluster of four nodes on this machine, a job on it, and its end
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/.ready lint  ## everything
+	$(PYTEST) -n $(JOBS) -m "not ray" tests
+	$(PYTEST) -m ray tests
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/molecule test --all
+
+test-quick: $(VENV)/.ready  ## what does not start playbooks or Ray: seconds
+	$(PYTEST) -q -n $(JOBS) -m "not ray and not ansible and not slow" tests
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/ansible-lint --offline
+
+bench: $(VENV)/.ready  ## side by side with what it is measured against; writes docs/benchmarks.md
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .ansible
+
+$(VENV)/.ready-demo: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("rayctl needs Python 3.11 or newer, and $(PYTHON) is %d.%d" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[ray]'
+	$(BIN)/python tools/link_collection.py
+	touch $@
+
+$(VENV)/.ready: $(VENV)/.ready-demo
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python tools/link_collection.py
+	touch $@
