@@ -15,7 +15,7 @@ from rayctl.config import files, legacy, places, words
 from rayctl.config.files import expand_local, local_problems
 from rayctl.config.judge import judged
 from rayctl.config.model import ClusterConfig
-from rayctl.config.problems import Locator
+from rayctl.config.problems import Finding, Locator
 from rayctl.config.settle import Wanted
 from rayctl.errors import ConfigError, Problem, UsageError
 
@@ -37,8 +37,9 @@ class Loaded:
         return self.path.parent
 
     def local_problems(self) -> tuple[Problem, ...]:
-        """Local files that the configuration names and that are not there, with their lines."""
-        return _ordered(self.locator.problem(finding) for finding in files.missing(self.config, self.folder))
+        """What keeps a valid file from being used here, with lines: local files that are not there, amounts that Ray refuses."""
+        found = [*files.missing(self.config, self.folder), *_fractions(self.config)]
+        return _ordered(self.locator.problem(finding) for finding in found)
 
 
 def load(
@@ -99,6 +100,17 @@ def _wanted(cluster_name: str | None, min_workers: int | None, max_workers: int 
         if value is not None and value < 0:
             raise UsageError(f"`{flag}` must be at least 0, not {value}")
     return Wanted(min_workers, max_workers)
+
+
+def _fractions(config: ClusterConfig) -> list[Finding]:
+    """Ray lets tasks ask for parts of a resource, but a node has whole ones (`to_resource_dict` in Ray 2.60)."""
+    hint = "give the node whole numbers, and let tasks ask for parts of them"
+    return [
+        Finding(("available_node_types", name, "resources", key), f"Ray starts no node with {amount:g} of `{key}`", hint)
+        for name, node_type in config.available_node_types.items()
+        for key, amount in node_type.resources.items()
+        if amount != int(amount)
+    ]
 
 
 def _unreadable(path: Path, message: str, hint: str) -> ConfigError:

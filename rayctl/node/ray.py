@@ -63,6 +63,21 @@ def incarnation(known: List[processes.Process]) -> Optional[str]:
     return None
 
 
+def forget_address(wanted: Dict[str, Any]) -> None:
+    """Remove the note that a stopped head of ours left for `ray.init(address="auto")`, as `ray stop` does.
+
+    Where raylets of other nodes run on this machine, `ray start --head` would take it for a head that still runs.
+    """
+    note = os.path.join(wanted["temp_dir"], "ray_current_cluster")
+    try:
+        with open(note) as f:
+            ours = f.read().strip() == "%s:%d" % (wanted["address"], wanted["port"])
+        if ours and not answers(wanted["address"], wanted["port"]):
+            os.unlink(note)
+    except OSError:
+        pass  # none, or another user's: Ray itself says what it thinks of it
+
+
 def check_ports(ports: List[int]) -> None:
     """Refuse to start where somebody else listens already, and say who."""
     for port in ports:

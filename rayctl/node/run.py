@@ -203,6 +203,7 @@ class Run:
             raise NodeError("these processes of this node's Ray do not stop: %s" % ", ".join(map(str, leftovers)))
         self.state.ray = None
         self.state.save()
+        ray.forget_address(wanted)
         ray.check_ports(wanted["ports"])
         env = dict({"RAYCTL_WANT_RAY": wanted["want_ray"], "RAYCTL_WANT_PYTHON": ""}, **env)
         env.update(RAYCTL_NODE=self.mark, RAYCTL_VERSIONS=self.versions)

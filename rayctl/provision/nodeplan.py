@@ -19,6 +19,7 @@ from rayctl.state import paths, token
 
 PHASES = ("mounts", "setup", "start")
 DEFAULT_PORT = 6379
+DEFAULT_TEMP_DIR = "/tmp/ray"  # noqa: S108  Ray's
 WATCHED = {Kind.HEAD: ["gcs_server", "raylet"], Kind.WORKER: ["raylet"]}
 
 
@@ -86,6 +87,7 @@ def _ray(deployment: Deployment, node: Node, restart: str) -> dict[str, Any]:
         "env": ray_environment(deployment, node),
         "address": node.addresses.internal if node.addresses else "",
         "port": gcs_port(deployment, node),
+        "temp_dir": flags.get("temp-dir", DEFAULT_TEMP_DIR),
         "ports": _fixed_ports(start, flags) if starts_ray else [],
         "policy": restart,
         "want_ray": wanted.version if wanted else "",

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Side by side in one run: rayctl, and the least that would do the same.
+
+    python -m bench [--pairs N] [--print] [NAME ...]      all figures, or those named
+
+    pairs.py       runs both sides in turn, and what is said of the pairs
+    report.py      a figure as Markdown, and its place in docs/benchmarks.md
+    lab.py         a rayctl home of its own with one cluster file, and its end
+    floor.py       a script that starts the same Ray nodes with nothing around it
+    phases.py      where the time of an `up` goes, from its events
+
+    command_line.py   help: `rayctl --help` against `python -c pass`
+    bring_up.py       up, sleep: a new cluster of 1+3 nodes against the floor
+    running.py        unchanged, exec: what a running cluster is asked for most
+    ansible_share.py  ansible: what Ansible's start costs, and its share of an `up`
+    inventory.py      inventory: 10,000 nodes through `ansible-inventory --graph`
+
+Nothing here passes or fails: a figure says whether its goal was met, and a person reads it.
+"""

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m bench`: measure all figures, or those named, and write them to docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from bench import report
+from bench.ansible_share import ansible
+from bench.bring_up import sleep, up
+from bench.command_line import help_
+from bench.inventory import inventory
+from bench.running import exec_, unchanged
+
+FIGURES: dict[str, Callable[[int], str]] = {
+    "help": help_,
+    "exec": exec_,
+    "unchanged": unchanged,
+    "up": up,
+    "sleep": sleep,
+    "ansible": ansible,
+    "inventory": inventory,
+}
+PAIRS = 7
+
+
+def main() -> None:
+    """Measure one figure after the other; each is written as soon as it is there."""
+    wanted = _arguments()
+    # a user's modules are compiled once; where this variable is set, ours would be compiled at every start
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that clusters are taken down
+    for name in wanted.figures or FIGURES:
+        print(f"== {name}", file=sys.stderr, flush=True)
+        measured = FIGURES[name](wanted.pairs)
+        text = f"{measured}\n\n{report.circumstances(name, wanted.pairs)}"
+        if wanted.print:
+            print(text)
+        else:
+            report.put(name, text)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("figures", nargs="*", metavar="NAME", help=f"of {', '.join(FIGURES)} (default: all)")
+    parser.add_argument("--pairs", type=int, default=PAIRS, help="runs of each side (default: %(default)s)")
+    parser.add_argument("--print", action="store_true", help="print the figures, and leave the page as it is")
+    wanted = parser.parse_args()
+    if unknown := set(wanted.figures) - set(FIGURES):
+        parser.error(f"there is no figure {', '.join(sorted(unknown))}; there are {', '.join(FIGURES)}")
+    return wanted
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs that are compared: each side in turn, so that whatever else the machine does falls on all of them.
+
+The best of a side says what it can do, the median of the pairs' ratios how the sides compare. Both outlive a noisy machine.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import IO, Self
+
+TAIL = 2000  # characters of a failed run's output that are worth seeing
+
+
+class RunFailed(Exception):
+    """A run ended with an exit code other than 0, so there is nothing to measure."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One run. `cpu_s` and `peak_mb` are of the process that was started and of all its children that it waited for.
+
+    So they are the controller's alone: daemons that live on, Ray's among them, do not count. The kernel lets a process inherit
+    its parent's peak, so `peak_mb` says nothing below this process's own. `load` is the machine's load average over the last
+    minute, when the run began. `phases` are names and seconds of its parts, in order.
+    """
+
+    seconds: float
+    cpu_s: float
+    peak_mb: float
+    load: float
+    phases: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the things that are compared."""
+
+    name: str
+    run: Callable[[], Sample]
+
+
+@dataclass(frozen=True)
+class Runs:
+    """All runs of one side."""
+
+    name: str
+    samples: tuple[Sample, ...]
+
+    def best(self) -> float:
+        """Seconds of the fastest run."""
+        return min(sample.seconds for sample in self.samples)
+
+    def middle(self, of: Callable[[Sample], float] = lambda sample: sample.seconds) -> float:
+        """The median of something that each run tells."""
+        return median(map(of, self.samples))
+
+
+def ratios(ours: Runs, theirs: Runs) -> list[float]:
+    """How many times as long as its partner each of our runs took."""
+    return [a.seconds / b.seconds for a, b in zip(ours.samples, theirs.samples, strict=True)]
+
+
+def differences(ours: Runs, theirs: Runs) -> list[float]:
+    """How many seconds longer than its partner each of our runs took."""
+    return [a.seconds - b.seconds for a, b in zip(ours.samples, theirs.samples, strict=True)]
+
+
+def in_turn(sides: Sequence[Side], rounds: int) -> list[Runs]:
+    """Run every side once per round; every other round goes backwards, so that none always comes first."""
+    samples: dict[str, list[Sample]] = {side.name: [] for side in sides}
+    for number in range(rounds):
+        for side in sides[:: -1 if number % 2 else 1]:
+            sample = side.run()
+            print(f"{number + 1}/{rounds}  {side.name}: {sample.seconds:.3f} s", file=sys.stderr, flush=True)
+            samples[side.name].append(sample)
+    return [Runs(name, tuple(found)) for name, found in samples.items()]
+
+
+def in_pairs(ours: Side, theirs: Side, rounds: int) -> tuple[Runs, Runs]:
+    """`in_turn` for two."""
+    first, second = in_turn([ours, theirs], rounds)
+    return first, second
+
+
+class Child:
+    """A started process without a terminal, whose use of the machine is told at its end. Ended when its block is left."""
+
+    def __init__(self, argv: Sequence[str], *, out: IO[bytes] | None = None) -> None:
+        self.argv, self.load = argv, os.getloadavg()[0]
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed with the block
+        self.began, self.began_at = time.monotonic(), time.time()
+        self._process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=out or subprocess.DEVNULL, stderr=self._errors, start_new_session=True
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.returncode is None:
+            self._process.terminate()
+            self._process.wait()
+        self._errors.close()
+
+    def check(self) -> None:
+        """Raise `RunFailed` if it has ended, and not well."""
+        ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if ended is not None and ended.si_status:
+            self.finish()
+
+    def finish(self, seconds: float | None = None) -> Sample:
+        """Wait for its end. The sample's seconds are those given, else until the end. Raises `RunFailed`."""
+        _, status, usage = os.wait4(self._process.pid, 0)
+        seconds = time.monotonic() - self.began if seconds is None else seconds
+        self._process.returncode = os.waitstatus_to_exitcode(status)
+        if self._process.returncode:
+            raise RunFailed(f"{' '.join(self.argv)} ended with exit code {self._process.returncode}:\n{self._said()}")
+        return Sample(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, self.load)
+
+    def _said(self) -> str:
+        self._errors.seek(0)
+        return self._errors.read().decode(errors="replace")[-TAIL:]
+
+
+def command(name: str, argv: Sequence[str]) -> Side:
+    """The side that runs a command to its end."""
+
+    def run() -> Sample:
+        with Child(argv) as child:
+            return child.finish()
+
+    return Side(name, run)
+
+
+def beside_python(program: str) -> str:
+    """The path of a program that was installed beside the interpreter that runs this."""
+    return str(Path(sys.executable).with_name(program))
