@@ -69,7 +69,9 @@ def start_of(
     """
     written = config.head_start_ray_commands if kind == "head" else config.worker_start_ray_commands
     own = [[command.command, dict(command.env)] for command in written] or None
-    default = Command.model_construct(command=DEFAULT_HEAD if kind == "head" else DEFAULT_WORKER, name="start Ray")
+    head = kind == "head"
+    text, name = (DEFAULT_HEAD, "ray start --head") if head else (DEFAULT_WORKER, "ray start")
+    default = Command.model_construct(command=text, name=name)
     commands: list[StartCommand] = []
     notices: list[str] = []
     for command in written or (default,):

@@ -64,6 +64,13 @@ def reason_to_start(wanted: Dict[str, Any], seen: Seen, head: Optional[str]) -> 
     reasons = (
         (wanted["policy"] == "always", "a restart was asked for"),
         (known["digest"] != wanted["digest"], "its start commands changed"),
+        (not _right_version(known, wanted), "the file wants Ray %s" % wanted["want_ray"]),
         (seen["ray_stale"], "a set-up step ran since it was started"),
     )
     return next((why for applies, why in reasons if applies), None)
+
+
+def _right_version(known: Dict[str, Any], wanted: Dict[str, Any]) -> bool:
+    """Whether what was started has the wanted version; `versions` is Ray's and Python's, or empty where nobody looked."""
+    found = (known.get("versions") or "").partition(" ")[0]
+    return not wanted["want_ray"] or not found or found == wanted["want_ray"]

@@ -198,6 +198,12 @@ class Run:
         return env
 
     def _restart(self, wanted: Dict[str, Any], env: Dict[str, str], head: Optional[str]) -> None:
+        env = dict({"RAYCTL_WANT_RAY": wanted["want_ray"], "RAYCTL_WANT_PYTHON": ""}, **env)
+        env.update(RAYCTL_VERSIONS=self.versions)
+        self._write_version_check()
+        if ray.broken(self.state.ray) is None and any(command["checks"] for command in wanted["commands"]):
+            # a Ray that works is not stopped for one that would not start
+            self._run(0, {"phase": "check", "name": "check Ray's version", "command": ":"}, env, ray.CHECK)
         leftovers = processes.stop(self.mark)
         if leftovers:
             raise NodeError("these processes of this node's Ray do not stop: %s" % ", ".join(map(str, leftovers)))
@@ -205,9 +211,7 @@ class Run:
         self.state.save()
         ray.forget_address(wanted)
         ray.check_ports(wanted["ports"])
-        env = dict({"RAYCTL_WANT_RAY": wanted["want_ray"], "RAYCTL_WANT_PYTHON": ""}, **env)
-        env.update(RAYCTL_NODE=self.mark, RAYCTL_VERSIONS=self.versions)
-        self._write_version_check()
+        env.update(RAYCTL_NODE=self.mark)
         for i, command in enumerate(wanted["commands"]):
             step = dict(command, phase="start")
             self._run(i, step, dict(command.get("env") or {}, **env), ray.CHECK if command["checks"] else "", self._tell_head)

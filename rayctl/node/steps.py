@@ -50,9 +50,9 @@ class Result(NamedTuple):
 def login_shell(script: str, check: str = "") -> List[str]:
     """The argv that runs a script file the way a person's login would; `check` is shell text of ours that goes first.
 
-    The command runs in a subshell: an `exit` in it would make the login shell say "logout".
+    Both run in a subshell: an `exit` in them would make the login shell say "logout".
     """
-    return ["/bin/bash", "--login", "-i", "-c", "%s%s(. %s)" % (PRELUDE, check, shlex.quote(script))]
+    return ["/bin/bash", "--login", "-i", "-c", "%s(%s. %s)" % (PRELUDE, check, shlex.quote(script))]
 
 
 class Step:

@@ -57,8 +57,8 @@ class Narrator:
 
     def _step(self, node: str, message: Mapping[str, Any]) -> None:
         place: dict[str, Any] = {"index": message["index"] + 1, "total": self.totals.get(node)}
-        if message["phase"] == "start":
-            place = {"name": "starting Ray"}
+        if message["phase"] not in ("initialization", "setup"):
+            place = {"name": "starting Ray:" if message["phase"] == "start" else "before the restart:"}
         if message["state"] == "run":
             self.bus.emit(EventKind.STEP_STARTED, node, self._name(message), text=message["name"], **place)
             return
@@ -144,5 +144,6 @@ def _failure(name: str, done: Mapping[str, Any]) -> NodeFailure:
     step = done.get("step")
     if not step:
         return NodeFailure(name, done["message"])
-    phase = "start" if step["phase"] == "start" else f"{step['phase']} step {step['index'] + 1}"
+    counted = step["phase"] in ("initialization", "setup")
+    phase = f"{step['phase']} step {step['index'] + 1}" if counted else step["phase"]
     return NodeFailure(name, done["message"], f"{phase}: {step['name']}", step["rc"], tuple(step["tail"]), step["log"])

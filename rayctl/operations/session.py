@@ -74,6 +74,12 @@ class Session:
                 hint="Remove the block, or leave its image empty.",
             )
 
+        if self.deployment.config.auth.become and self.deployment.config.provider.type == "embedded":
+            raise Refused(
+                "auth.become is not for embedded nodes: they are this machine, and steps run as you; nothing was touched.",
+                hint="Remove auth.become, and use sudo in the commands that need it.",
+            )
+
     def require_local_files(self) -> None:
         """What `validate` only warns of must be there before nodes are changed."""
         if problems := self.loaded.local_problems():

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -65,12 +66,27 @@ def base_digest(mount_digests: Mapping[str, str]) -> str:
 
 
 def _steps(deployment: Deployment, node: Node, mount_digests: Mapping[str, str]) -> list[dict[str, Any]]:
-    steps = stepping.steps_of(deployment.config, node.kind.value, node.type)
+    steps = [*stepping.steps_of(deployment.config, node.kind.value, node.type), *_installation(deployment)]
     digests = stepping.chained(base_digest(mount_digests), steps)
     return [
         {"phase": s.phase, "name": s.name, "command": s.command, "digest": d, "env": dict(s.env), "timeout_s": s.timeout_s}
         for s, d in zip(steps, digests, strict=True)
     ]
+
+
+def _installation(deployment: Deployment) -> list[stepping.Step]:
+    """The last set-up step, where the file asks for Ray to be installed: nothing happens where the version is right."""
+    wanted = deployment.config.ray_version
+    if wanted is None or not wanted.install:
+        return []
+    version = shlex.quote(wanted.version)
+    found = "import importlib.metadata as m; print(m.version('ray'))"
+    command = (
+        "python=$(command -v python3 || command -v python); "
+        f'[ "$("$python" -c {shlex.quote(found)} 2>/dev/null)" = {version} ] || '
+        f'"$python" -m pip install --quiet "ray[default]=="{version}'
+    )
+    return [stepping.Step("setup", command, f"install Ray {wanted.version}")]
 
 
 def _ray(deployment: Deployment, node: Node, restart: str) -> dict[str, Any]:
