@@ -32,8 +32,17 @@ class SimulatedProvider(ProviderBlock):
     type: Literal["simulated"]
     world: LocalPath | None = Field(default=None, description="JSON file that holds the simulated world between commands.")
     nodes: Mapping[TypeName, Count] = Field(
-        default_factory=dict, description="How many machines of each type the world can give. Default: any number."
+        default_factory=dict, description="How many machines of each type run from the beginning. Default: none."
     )
+    head_type: TypeName = Field(default="head", description="Which of the types in `nodes` is the head's.")
+    capacity: Mapping[TypeName, Count] = Field(
+        default_factory=dict, description="How many machines of a type there can be at once. Default: any number."
+    )
+    prices: Mapping[TypeName, Amount] = Field(default_factory=dict, description="Price per hour of a machine of each type.")
+    boot_s: tuple[Amount, Amount] = Field(
+        default=(0.0, 0.0), description="Seconds between launch and running, the least and the most."
+    )
+    stop_s: Amount = Field(default=0.0, description="Seconds between a termination and the machine's end.")
     listing_lag_s: Amount = Field(default=0.0, description="For so many seconds a listing may still tell the old story.")
     seed: Int = Field(default=0, description="Seed of what happens by chance in that world.")
 
@@ -109,6 +118,12 @@ class ExternalProvider(ProviderBlock):
     module: Word = Field(description="Import path of the class, for example `mypackage.mymodule.MyProvider`.")
 
 
+class InstalledProvider(ProviderBlock):
+    """A provider that an installed package offers by an entry point; every key but `type` is handed to it unchecked."""
+
+    model_config = ConfigDict(extra="allow")
+
+
 class UncheckedProvider(ProviderBlock):
     """Systems whose keys Ray's schema never listed; they are kept unchecked."""
 
@@ -139,7 +154,15 @@ _CLOUDS = {
     "fake_multinode": "FakeProvider",
     "fake_multinode_docker": "FakeProvider",
 }
+GROUP = "rayctl.providers"  # the entry points' group; `providers/registry.py` loads them
 TYPES = (*_HERE, *_CLOUDS)
+
+
+def _is_installed(provider_type: str) -> bool:
+    """Whether an installed package offers a provider of this name; the package is not imported."""
+    from importlib.metadata import entry_points  # noqa: PLC0415 - a look at all that is installed, for unknown names only
+
+    return bool(entry_points(group=GROUP, name=provider_type))
 
 
 def block_of(provider_type: str) -> type[ProviderBlock] | None:
@@ -147,7 +170,7 @@ def block_of(provider_type: str) -> type[ProviderBlock] | None:
     if provider_type in _HERE:
         return _HERE[provider_type]
     if provider_type not in _CLOUDS:
-        return None
+        return InstalledProvider if _is_installed(provider_type) else None
     from rayctl.config import clouds  # noqa: PLC0415 - twenty classes that most files do not need
 
     block: type[ProviderBlock] = getattr(clouds, _CLOUDS[provider_type])

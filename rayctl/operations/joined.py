@@ -19,7 +19,8 @@ def gcs_address(session: Session) -> str:
     head = session.deployment.head
     if head is None or head.addresses is None:
         raise RayctlError(f"the cluster {session.name} has no head", hint=f"Bring it up: rayctl up {session.loaded.path}")
-    return f"{head.addresses.internal}:{gcs_port(session.deployment, head)}"
+    address = head.addresses.internal
+    return f"{f'[{address}]' if ':' in address else address}:{gcs_port(session.deployment, head)}"
 
 
 def ray_token(session: Session) -> str:

@@ -74,6 +74,10 @@ class Session:
                 hint="Remove the block, or leave its image empty.",
             )
 
+        if self.deployment.config.provider.type == "simulated":
+            raise Refused(
+                "simulated machines take no commands: they are for listings and for trying out plans; nothing was touched."
+            )
         if self.deployment.config.auth.become and self.deployment.config.provider.type == "embedded":
             raise Refused(
                 "auth.become is not for embedded nodes: they are this machine, and steps run as you; nothing was touched.",

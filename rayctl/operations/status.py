@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from rayctl.errors import RayctlError
+from rayctl.errors import ProviderError, RayctlError
 from rayctl.gcs.errors import GcsError
 from rayctl.gcs.view import ClusterView, RayNode
 from rayctl.operations import joined
@@ -58,7 +58,7 @@ def status(session: Session, *, probe: bool = False) -> ClusterStatus:
     address, version, view, note = "", "", None, "the cluster is not up"
     if head is not None:
         address = joined.gcs_address(session)
-        version, view, note = _ask_ray(session, address)
+        version, view, note = _ask_ray(session, head, address)
     known = {node.instance_id: node for node in view.nodes if node.state.alive} if view else {}
     nodes = [*([head] if head else []), *session.deployment.workers]
     return ClusterStatus(
@@ -70,9 +70,13 @@ def status(session: Session, *, probe: bool = False) -> ClusterStatus:
     )  # fmt: skip
 
 
-def _ask_ray(session: Session, address: str) -> tuple[str, ClusterView | None, str]:
+def _ask_ray(session: Session, head: Node, address: str) -> tuple[str, ClusterView | None, str]:
     from rayctl.gcs.client import GcsClient  # here, since it costs grpc's import
 
+    try:
+        session.deployment.provider.connection(head)
+    except ProviderError as e:  # then nobody listens there either
+        return "", None, e.message
     try:
         with GcsClient(address, token=joined.ray_token(session), timeout_s=5) as client:
             return client.ray_version(), client.cluster(), ""

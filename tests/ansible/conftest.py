@@ -52,7 +52,9 @@ class Bench:
             command, cwd=cwd, env={**self.env, **(env or {})}, capture_output=True, text=True, timeout=120, check=False
         )
 
-    def play(self, *flags: str, cwd: Path = ROOT, inventory: Path | None = None, book: str = "playbooks/up.yml", **kw: Any) -> Any:
+    def play(
+        self, *flags: str, cwd: Path = ROOT, inventory: Path | None = None, book: str = "playbooks/up.yml", **kw: Any
+    ) -> Any:
         """Run a playbook; the result, with `.recap`, the counts per host."""
         done = self.run("ansible-playbook", "-i", str(inventory or self.file), book, *flags, cwd=cwd, **kw)
         done.recap = recap(done.stdout)  # type: ignore[attr-defined]

@@ -90,9 +90,7 @@ def test_limit_to_a_worker_of_a_cluster_without_a_head_fails_with_a_reason(bench
     assert names(bench) == []
 
 
-@pytest.mark.parametrize(
-    ("tag", "copied", "ran"), [("mounts", True, False), ("setup", False, True), ("start", False, False)]
-)
+@pytest.mark.parametrize(("tag", "copied", "ran"), [("mounts", True, False), ("setup", False, True), ("start", False, False)])
 def test_tags_choose_phases(bench: Bench, tag: str, copied: bool, ran: bool) -> None:
     assert bench.run("ansible-playbook", "-i", str(bench.file), "playbooks/up.yml", "--tags", "launch").returncode == 0
     done = bench.play("--tags", tag)

@@ -22,6 +22,7 @@ from rayctl.node import processes
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
 BIN = Path(sys.executable).parent
+ROOT = Path(__file__).resolve().parents[2]
 CLUSTER = """\
 cluster_name: {name}
 provider: {{type: embedded}}
@@ -151,7 +152,9 @@ def test_a_job_runs_on_several_nodes_and_its_exit_code_comes_back(cluster: Clust
 
 
 def test_an_exec_finds_this_cluster_and_not_the_foreign_one(cluster: Cluster) -> None:
-    out = cluster.rayctl("exec", str(cluster.file), "echo $RAY_ADDRESS; ray list nodes --format json 2>/dev/null | head -c 1").stdout
+    out = cluster.rayctl(
+        "exec", str(cluster.file), "echo $RAY_ADDRESS; ray list nodes --format json 2>/dev/null | head -c 1"
+    ).stdout
     assert out.splitlines()[0] == cluster.status()["address"]
     assert out.splitlines()[1] == "["
 
@@ -190,9 +193,7 @@ def test_a_killed_raylet_is_started_anew_and_the_others_are_left_alone(cluster: 
 def test_workers_come_and_go_while_a_job_runs(cluster: Cluster) -> None:
     script = cluster.folder / "long.py"
     script.write_text(LONG_JOB)
-    job = subprocess.Popen(
-        [BIN / "rayctl", "submit", cluster.file, script], env=cluster.env, stdout=subprocess.PIPE, text=True
-    )
+    job = subprocess.Popen([BIN / "rayctl", "submit", cluster.file, script], env=cluster.env, stdout=subprocess.PIPE, text=True)
     assert job.stdout is not None
     assert job.stdout.readline() == "started\n"
     cluster.up("--max-workers", "1")
@@ -203,12 +204,16 @@ def test_workers_come_and_go_while_a_job_runs(cluster: Cluster) -> None:
     assert out.endswith("total 150\n")
 
 
-def test_two_clusters_side_by_side(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_second_cluster_by_plain_ansible_beside_the_first(cluster: Cluster, tmp_path: Path) -> None:
     second = Cluster(tmp_path, "other", workers=0)
     second.env["RAYCTL_HOME"] = cluster.env["RAYCTL_HOME"]
     before = cluster.ours("real-head-1")["raylet"]
+    playbook = [BIN / "ansible-playbook", "-i", second.file, "playbooks/up.yml"]
     try:
-        assert "1 of 1 nodes joined" in second.up().stdout
+        by_hand = subprocess.run(playbook, cwd=ROOT, env=second.env, capture_output=True, text=True, timeout=120, check=False)
+        assert by_hand.returncode == 0, by_hand.stdout + by_hand.stderr
+        assert {"gcs_server", "raylet"} <= set(second.ours("other-head-1"))
+        assert "1 of 1 nodes joined, nothing changed" in second.up().stdout
         assert second.status()["address"] != cluster.status()["address"]
         assert len(cluster.nodes()) == 3
     finally:

@@ -21,7 +21,6 @@ from pydantic.dataclasses import dataclass
 from rayctl.errors import Category, ProviderError
 from rayctl.providers.base import Addresses, Kind, LaunchRequest, Node, NodeState, Slot, launch_token
 
-ADDRESSES = 2**24 - 2  # of 10.0.0.0/8
 LONG_S = 86400.0  # the age of machines that were there from the beginning
 
 
@@ -230,5 +229,5 @@ class World:
 
 
 def _address(n: int) -> str:
-    number = n % ADDRESSES + 1
-    return f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+    """An address that no network routes: 2001:db8::/32 is for documentation alone (RFC 3849)."""
+    return f"2001:db8::{n >> 16:x}:{n & 0xFFFF:x}"
