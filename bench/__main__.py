@@ -14,7 +14,9 @@ from bench.ansible_share import ansible
 from bench.bring_up import sleep, up
 from bench.command_line import help_
 from bench.inventory import inventory
+from bench.pairs import RunFailed
 from bench.running import exec_, unchanged
+from rayctl.errors import RayctlError
 
 FIGURES: dict[str, Callable[[int], str]] = {
     "help": help_,
@@ -36,7 +38,10 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that clusters are taken down
     for name in wanted.figures or FIGURES:
         print(f"== {name}", file=sys.stderr, flush=True)
-        measured = FIGURES[name](wanted.pairs)
+        try:
+            measured = FIGURES[name](wanted.pairs)
+        except (RunFailed, RayctlError, TimeoutError) as failure:
+            sys.exit(f"{name} was not measured: {failure}")
         text = f"{measured}\n\n{report.circumstances(name, wanted.pairs)}"
         if wanted.print:
             print(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from dataclasses import replace
 from statistics import median
 
 from bench import floor
@@ -44,7 +45,7 @@ def by_rayctl(place: Lab, *, with_ray: bool) -> Sample:
         out.seek(0)
         parts = phases(child.began_at, out.read().decode().splitlines())
     place.down()
-    return Sample(sample.seconds, sample.cpu_s, sample.peak_mb, sample.load, parts)
+    return replace(sample, phases=parts)
 
 
 def _against_floor(cluster: str, rounds: int, *, with_ray: bool) -> tuple[Runs, Runs]:

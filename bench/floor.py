@@ -48,9 +48,10 @@ class _Shell:
 
     def __init__(self, start: _Start, env: Mapping[str, str]) -> None:
         self.log = start.script.with_suffix(".log")
+        shell = login_shell(str(start.script), f"{start.script}.begun")
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
-                login_shell(str(start.script)), stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                shell, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
                 env={**start.env, **env}, start_new_session=True,
             )  # fmt: skip
 
@@ -97,8 +98,10 @@ def _check(shells: Iterable[_Shell]) -> None:
 def _claimed(lab: Lab) -> Iterator[Session]:
     """The floor's nodes: launched, so that they have records, and nothing more."""
     session = lab.session(NAME)
-    machines.apply(session, plan.machines(session.deployment.config, session.deployment.nodes))
     try:
+        _, failures = machines.apply(session, plan.machines(session.deployment.config, session.deployment.nodes))
+        if failures:
+            raise RunFailed(f"the floor has no nodes: {failures[0].reason}")
         yield session
     finally:
         lab.down(NAME)

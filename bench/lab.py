@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.pairs import beside_python
+from bench.pairs import beside_python, command
 from rayctl.events import Bus
 from rayctl.gcs.client import wait_for_nodes
 from rayctl.operations.joined import gcs_address, ray_token
@@ -44,12 +43,12 @@ class Lab:
         return Session.open("bench", self.file, {"cluster_name": name}, Bus("bench", name, ()))
 
     def up(self) -> None:
-        """Bring the file's cluster up."""
-        subprocess.run(self.rayctl("up", "-y"), check=True, capture_output=True)
+        """Bring the file's cluster up. Raises `RunFailed`."""
+        command("up", self.rayctl("up", "-y")).run()
 
     def down(self, name: str = "bench") -> None:
-        """End a cluster, and all that runs on its nodes."""
-        subprocess.run(self.rayctl("down", "-y", "-n", name), check=True, capture_output=True)
+        """End a cluster, and all that runs on its nodes. Raises `RunFailed`."""
+        command("down", self.rayctl("down", "-y", "-n", name)).run()
 
 
 @contextmanager
@@ -71,10 +70,13 @@ def lab(cluster: str) -> Iterator[Lab]:
 
 
 def wait_until_listed(lab: Lab, name: str, check: Callable[[], None]) -> Session:
-    """The cluster once its provider lists all nodes. `check` is called between the looks, to raise when that will not be."""
+    """The cluster once its provider lists all nodes and its token is there, so that its head can be asked.
+
+    `check` is called between the looks, to raise when that will not be.
+    """
     while True:
         session = lab.session(name)
-        if len(session.deployment.nodes) == NODES:
+        if len(session.deployment.nodes) == NODES and ray_token(session):
             return session
         check()
         time.sleep(LOOK_S)
@@ -88,8 +90,6 @@ def wait_until_alive(session: Session, check: Callable[[], None]) -> None:
         time.sleep(LOOK_S)
 
     wanted = {node.id for node in session.deployment.nodes}
-    alive = wait_for_nodes(
-        gcs_address(session), wanted, deadline_s=PATIENCE_S, token=ray_token(session), sleep=pause
-    )  # fmt: skip
+    alive = wait_for_nodes(gcs_address(session), wanted, deadline_s=PATIENCE_S, token=ray_token(session), sleep=pause)
     if len(alive) != NODES:
         raise TimeoutError(f"only {len(alive)} of {NODES} nodes were alive after {PATIENCE_S:g} s")
