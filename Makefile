@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 JOBS ?= 2
+# molecule installs the collection under Ansible's home: not under the person's, where it would be found before the checkout
+ANSIBLE_ENV = PATH="$(abspath $(BIN)):$$PATH" ANSIBLE_HOME="$(abspath .ansible)"
 
 .PHONY: demo test test-quick lint bench clean
 
@@ -13,7 +15,7 @@ demo: $(VENV)/.ready-demo  ## a real Ray cluster of four nodes on this machine, 
 test: $(VENV)/.ready lint  ## everything
 	$(PYTEST) -n $(JOBS) -m "not ray" tests
 	$(PYTEST) -m ray tests
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/molecule test --all
+	$(ANSIBLE_ENV) $(BIN)/molecule test --all
 
 test-quick: $(VENV)/.ready  ## what does not start playbooks or Ray: seconds
 	$(PYTEST) -q -n $(JOBS) -m "not ray and not ansible and not slow" tests
@@ -23,7 +25,7 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/ansible-lint --offline
+	$(ANSIBLE_ENV) $(BIN)/ansible-lint --offline
 
 bench: $(VENV)/.ready  ## side by side with what it is measured against; writes docs/benchmarks.md
 	$(BIN)/python -m bench

@@ -66,7 +66,7 @@ class Demo:
 
     def _rayctl(self, argv: tuple[str, ...], *, undisturbed: bool = False) -> int:
         """Show the command and run it; `undisturbed` keeps the terminal's Ctrl-C away from it."""
-        print(f"$ {shlex.join(('rayctl', *argv))}", flush=True)
+        print(f"+ {shlex.join(('rayctl', *argv))}", flush=True)
         command = [sys.executable, "-m", "rayctl.cli.main", *argv]
         self.child = subprocess.Popen(command, cwd=ROOT, env=self.env, start_new_session=undisturbed)
         try:

@@ -53,7 +53,7 @@ def machines(config: ClusterConfig, nodes: Iterable[Node]) -> Machines:
     for node in workers:
         if node.id not in gone:
             counts[node.type] += 1
-    wanted = _wanted(config, counts, first_time=not head)
+    wanted = _wanted(config, counts, first_time=not alive)
     launches = [] if head else [Launch(Kind.HEAD, config.head_type, 1)]
     launches += [Launch(Kind.WORKER, name, wanted[name] - counts[name]) for name in counts if wanted[name] > counts[name]]
     return Machines(tuple(launches), tuple(endings))

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rayctl.cli.common import asker, cluster_file, cluster_name, lock_timeout, operation, output_format, verbose, yes
+from rayctl.cli.common import (
+    accept_other,
+    asker,
+    cluster_file,
+    cluster_name,
+    lock_timeout,
+    operation,
+    output_format,
+    verbose,
+    yes,
+)
 from rayctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +26,17 @@ if TYPE_CHECKING:
     from rayctl.operations.up import UpResult
 
 
-@click.command()
+class Up(click.Command):
+    """Knows that the file in `--rerun cluster.yaml` is not the number of `--rerun [N]`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Write the number out where there is none."""
+        pairs = zip(args, [*args[1:], ""], strict=True)
+        args = ["--rerun=1" if word == "--rerun" and not after.lstrip("-").isdecimal() else word for word, after in pairs]
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=Up)
 @cluster_file
 @yes
 @cluster_name
@@ -24,7 +44,7 @@ if TYPE_CHECKING:
 @click.option("--restart", is_flag=True, help="Restart Ray on all nodes, though nothing changed.")
 @click.option("--restart-only", is_flag=True, help="Only restart Ray: no mounts, no set-up.")
 @click.option(
-    "--rerun", is_flag=False, flag_value=1, type=click.IntRange(min=1), metavar="[N]",
+    "--rerun", type=click.IntRange(min=1), metavar="[N]",
     help="Run the set-up steps again, all or from step N, though nothing changed.",
 )  # fmt: skip
 @click.option("--min-workers", type=click.IntRange(min=0), metavar="N", help="Instead of the file's.")
@@ -32,8 +52,12 @@ if TYPE_CHECKING:
 @click.option("--check", is_flag=True, help="Say what would be done; touch nothing.")
 @click.option("--diff", is_flag=True, help="Show steps and files before and after.")
 @click.option("--limit", metavar="PATTERN", help="Only these nodes: names, globs, ray_head, ray_worker, !name.")
-@click.option("--timeout", type=float, metavar="SECONDS", help="Give up after so long, and stop what runs.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+    help="Give up after so long, and stop what runs.",
+)  # fmt: skip
 @lock_timeout
+@accept_other
 @verbose
 @output_format
 def up(cluster_file: Path, yes: bool, form: str, verbose: int, **flags: Any) -> None:
@@ -68,14 +92,15 @@ def _up_options(flags: dict[str, Any]) -> Any:
         restart="never" if flags["no_restart"] else "always" if flags["restart"] else "auto",
         restart_only=flags["restart_only"], rerun_from=flags["rerun"], check=flags["check"], diff=flags["diff"],
         limit=flags["limit"], lock_timeout_s=flags["lock_timeout"], timeout_s=flags["timeout"],
+        accept_other=flags["accept_other_cluster"],
     )  # fmt: skip
 
 
 def _up_text(session: Session, result: UpResult, flags: dict[str, Any]) -> str:
     parts = [f"--- {name}\n{text}".rstrip() for name, text in result.diffs]
     if flags["check"]:
-        parts += [f"would {line}" for line in result.lines] or ["nothing to do"]
-        return "\n".join(parts)
+        would = [f"up would do this to {session.name}:", *(f"  {line}" for line in result.lines)]
+        return "\n".join([*parts, *(would if result.lines else ["nothing to do"])])
     changed = len(result.changed)
     did = "nothing changed" if not changed and not result.launched else f"{changed} node{'s' if changed != 1 else ''} changed"
     joined = f"{result.joined} of {result.expected} nodes joined" if result.expected else "no Ray was asked for"
@@ -84,32 +109,28 @@ def _up_text(session: Session, result: UpResult, flags: dict[str, Any]) -> str:
 
 
 def next_commands(session: Session, address: str) -> list[str]:
-    """What one wants next after an `up`."""
-    file = session.loaded.path
-    name = f" -n {session.name}" if "cluster_name" in session.overrides else ""
+    """What one wants next after an `up`, as it can be pasted into a shell."""
     rows = [
-        (f"rayctl exec {file}{name} 'ray status'", "run a command on the head"),
-        (f"rayctl submit {file}{name} script.py", "run a Python script there; ray.init() finds the cluster"),
-        (f"rayctl status {file}{name}", "see nodes and load"),
-        (f"rayctl down {file}{name}", "end it"),
+        (session.command("exec", "ray status"), "run a command on the head"),
+        (session.command("submit", "script.py"), "run a Python script there; ray.init() finds the cluster"),
+        (session.command("status"), "see nodes and load"),
+        (session.command("down"), "end it"),
     ]
     width = max(len(command) for command, _ in rows)
     return [f"  {command:<{width}}  # {what}" for command, what in rows] + [f"Ray's address is {address}"]
 
 
-@click.command()
+@click.command(short_help="End a cluster, or its workers.")
 @cluster_file
 @yes
 @cluster_name
 @click.option("--workers-only", is_flag=True, help="Leave the head.")
 @click.option("--keep-min-workers", is_flag=True, help="Leave the head and each type's minimum of workers.")
 @lock_timeout
+@accept_other
 @verbose
 @output_format
-def down(
-    cluster_file: Path, yes: bool, cluster_name: str | None, workers_only: bool, keep_min_workers: bool,
-    lock_timeout: float, verbose: int, form: str,
-) -> None:  # fmt: skip
+def down(cluster_file: Path, yes: bool, cluster_name: str | None, form: str, verbose: int, **flags: Any) -> None:
     """End a cluster: its machines, and everything of ours that runs on them. Nothing else is touched.
 
     \b
@@ -118,12 +139,14 @@ def down(
     from rayctl.operations.down import DownOptions
     from rayctl.operations.down import down as take_down
 
-    options = DownOptions(workers_only, keep_min_workers, lock_timeout)
+    options = DownOptions(
+        flags["workers_only"], flags["keep_min_workers"], flags["lock_timeout"], accept_other=flags["accept_other_cluster"]
+    )
     with operation("down", cluster_file, {"cluster_name": cluster_name}, form=form, verbosity=verbose) as session:
         result = take_down(session, options, asker(session, yes))
     if form == "text":
         kept = f", {len(result.kept)} kept: {', '.join(result.kept)}" if result.kept else ""
-        ended = f"{len(result.ended)} node{'s' if len(result.ended) != 1 else ''} ended" if result.ended else "nothing was up"
+        ended = f"{len(result.ended)} node{'s' if len(result.ended) != 1 else ''} ended" if result.ended else "nothing to end"
         click.echo(f"{session.name}: {ended}{kept}, {result.seconds:.1f} s")
 
 

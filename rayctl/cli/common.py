@@ -5,29 +5,33 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rayctl.errors import Interrupted, RayctlError, Refused, UsageError
 
 if TYPE_CHECKING:
-    from rayctl.events import Bus
+    from rayctl.events import Bus, Sink
     from rayctl.operations.session import Session
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 cluster_file = click.argument("cluster_file", type=click.Path(path_type=Path), metavar="CLUSTER_FILE")
 cluster_name = click.option("-n", "--cluster-name", metavar="NAME", help="Another name for the cluster than the file's.")
 yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 lock_timeout = click.option(
-    "--lock-timeout", type=float, default=60.0, show_default=True, metavar="SECONDS",
+    "--lock-timeout", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="SECONDS",
     help="How long to wait for another writer.",
+)  # fmt: skip
+accept_other = click.option(
+    "--accept-other-cluster", is_flag=True,
+    help="Go on though the provider's cluster of this name is another one than the one known here.",
 )  # fmt: skip
 verbose = click.option("-v", "--verbose", count=True, help="Show what the steps print.")
 output_format = click.option(
@@ -40,27 +44,73 @@ output_format = click.option(
 def operation(
     name: str, path: Path, overrides: dict[str, Any], *, form: str = "text", verbosity: int = 0, quiet: bool = False
 ) -> Iterator[Session]:
-    """Open a session whose events are shown and logged; tells how the operation ended."""
-    from rayctl.events import Bus, EventKind
+    """Open a session whose events are shown and logged, and tell how the operation ended. `quiet`: neither shown nor logged."""
+    from rayctl.config.load import load
+    from rayctl.events import Bus
     from rayctl.operations.session import Session
 
-    bus = Bus(name, path.stem, () if quiet else _sinks(form, verbosity))
-    began = time.monotonic()
+    given = {key: value for key, value in overrides.items() if value is not None}
+    sinks = [] if quiet else _sinks(form, verbosity)
+    # a file that cannot be read is told by its error alone; only a program waits for an event in any case
+    bus, began = Bus(name, path.stem, sinks if form == "json" else ()), time.monotonic()
     try:
-        session = Session.open(name, path, overrides, bus)
-        if not quiet:
-            bus = session.bus = Bus(name, session.name, [*_sinks(form, verbosity), _log(session, name)])
-        bus.emit(EventKind.OPERATION_STARTED, text=shlex.join(["rayctl", *sys.argv[1:]]))
-        yield session
+        with nullcontext() if quiet else sigterm_as_interrupt():
+            loaded = load(path, **given)
+            if not quiet:
+                bus = _begun(name, loaded.config.cluster_name, sinks)
+            yield Session.of(name, loaded, given, bus)
         _ended(bus, "ok", began, 0)
     except (Interrupted, KeyboardInterrupt) as e:
         _ended(bus, "interrupted", began, 130, str(e))
         raise
-    except RayctlError as e:
-        _ended(bus, "failed", began, e.exit_code, e.message)
+    except Exception as e:
+        _ended(bus, "failed", began, e.exit_code if isinstance(e, RayctlError) else 1, str(e))
         raise
     finally:
         bus.close()
+
+
+@contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """While it lasts, SIGTERM ends an operation as Ctrl-C does: in order, with exit code 130."""
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted("interrupted by SIGTERM")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _begun(name: str, cluster: str, sinks: Sequence[Sink]) -> Bus:
+    """The operation's bus, its run's log among the sinks. Without a place for the log the operation goes on all the same."""
+    from rayctl.events import Bus, EventKind
+
+    problem = ""
+    try:
+        sinks = [*sinks, _log(name, cluster)]
+    except (RayctlError, OSError) as e:
+        problem = str(e)
+    bus = Bus(name, cluster, sinks)
+    bus.emit(EventKind.OPERATION_STARTED, text=shlex.join(["rayctl", *sys.argv[1:]]))
+    if problem:
+        bus.emit(EventKind.NOTICE, text=f"no log of this run is kept: {problem}")
+    return bus
+
+
+def _log(name: str, cluster: str) -> Sink:
+    from rayctl.events.sinks import LogFileSink
+    from rayctl.state.paths import home, run_log
+    from rayctl.state.private import private_dir
+
+    path = run_log(home(os.environ), cluster, name, started=time.time(), pid=os.getpid())
+    private_dir(path.parent)
+    return LogFileSink(path)
 
 
 def _ended(bus: Bus, status: str, began: float, code: int, text: str = "") -> None:
@@ -70,7 +120,7 @@ def _ended(bus: Bus, status: str, began: float, code: int, text: str = "") -> No
     bus.emit(EventKind.OPERATION_ENDED, status=status, seconds=seconds, exit_code=code, text=text)
 
 
-def _sinks(form: str, verbosity: int) -> list[Any]:
+def _sinks(form: str, verbosity: int) -> list[Sink]:
     from rayctl.events.sinks import JsonLinesSink, PlainSink
 
     if form == "json":
@@ -84,16 +134,6 @@ def _sinks(form: str, verbosity: int) -> list[Any]:
     return [PlainSink(sys.stderr, verbosity=verbosity)]
 
 
-def _log(session: Session, name: str) -> Any:
-    from rayctl.events.sinks import LogFileSink
-    from rayctl.state.paths import run_log
-    from rayctl.state.private import private_dir
-
-    path = run_log(session.root, session.name, name, started=time.time(), pid=os.getpid())
-    private_dir(path.parent)
-    return LogFileSink(path)
-
-
 def asker(session: Session, yes: bool) -> Callable[[Sequence[str]], None]:
     """What asks a person whether to do what the lines say; without a terminal the answer must be in the flags."""
 
@@ -105,7 +145,11 @@ def asker(session: Session, yes: bool) -> Callable[[Sequence[str]], None]:
         click.echo(f"Cluster {session.name}:", err=True)
         for line in lines:
             click.echo(f"  {line}", err=True)
-        if not click.confirm("Go on?", default=False, err=True):
+        try:
+            agreed = click.confirm("Go on?", default=False, err=True)
+        except click.Abort:
+            raise Interrupted("interrupted before anything was touched") from None
+        if not agreed:
             raise Refused("you said no; nothing was touched.")
 
     return confirm

@@ -11,7 +11,7 @@ import click
 from rayctl.cli.common import cluster_file, output_format
 
 
-@click.command()
+@click.command(short_help="Say what is wrong or odd in a cluster file.")
 @cluster_file
 @output_format
 def validate(cluster_file: Path, form: str) -> int:
@@ -30,7 +30,7 @@ def validate(cluster_file: Path, form: str) -> int:
     return 0 if report.valid else 2
 
 
-@click.command()
+@click.command(short_help="Print the JSON schema of cluster files.")
 def schema() -> None:
     """Print the JSON schema of cluster files, for editors and docs.
 

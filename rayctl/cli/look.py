@@ -50,7 +50,8 @@ def _print(seen: ClusterStatus, probe: bool) -> None:
     click.echo(f"{seen.cluster} ({seen.provider}): {ray}")
     if not seen.nodes:
         return
-    click.echo(f"{joined} of {len(seen.nodes)} nodes joined; the file asks for {seen.workers_wanted} workers at least")
+    plural = "" if seen.workers_wanted == 1 else "s"
+    click.echo(f"{joined} of {len(seen.nodes)} nodes joined; the file asks for {seen.workers_wanted} worker{plural} at least")
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160, highlight=False)
     console.print(_table(seen.nodes, probe))
     for demand in seen.pending:
@@ -65,9 +66,13 @@ def _table(nodes: tuple[NodeStatus, ...], probe: bool) -> Table:
     for title in ("NODE", "TYPE", "ADDRESS", "MACHINE", "RAY", "USED", *(["STEPS", "PROBLEM"] if probe else [])):
         table.add_column(title, no_wrap=title != "PROBLEM", overflow="fold")
     for node in nodes:
-        extra = [str(node.steps_done), "an earlier run is at work" if node.busy else node.problem or "-"] if probe else []
+        extra = [_or_dash(node.steps_done), "an earlier run is at work" if node.busy else node.problem or "-"] if probe else []
         table.add_row(node.name, node.type, node.address, node.state, node.ray, _used(node), *extra)
     return table
+
+
+def _or_dash(value: object) -> str:
+    return "-" if value is None else str(value)
 
 
 def _used(node: NodeStatus) -> str:
@@ -85,7 +90,7 @@ def get_head_ip(cluster_file: Path, cluster_name: str | None) -> None:
     with operation("get-head-ip", cluster_file, {"cluster_name": cluster_name}, quiet=True) as session:
         head = session.deployment.head
         if head is None or head.addresses is None:
-            raise RayctlError(f"the cluster {session.name} has no head", hint=f"Bring it up: rayctl up {cluster_file}")
+            raise RayctlError(f"the cluster {session.name} has no head", hint=f"Bring it up: {session.command('up')}")
         click.echo(head.addresses.external or head.addresses.internal)
 
 

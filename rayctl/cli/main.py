@@ -8,16 +8,27 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 import click
 
 from rayctl import __version__
 from rayctl.cli import cluster, files, look, run
-from rayctl.errors import RayctlError
+
+
+class ReaderGone(Exception):
+    """Seen when whoever read our output has seen enough; what was to be done was done before it was told."""
 
 
 class Commands(click.Group):
     """The commands in the order in which one needs them; `_` and `-` are the same in names of commands and options."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click's, which would make a failure of a reader that is gone."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise ReaderGone from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Not by alphabet."""
@@ -54,24 +65,27 @@ for command in (*cluster.COMMANDS, *run.COMMANDS, *look.COMMANDS, *files.COMMAND
 def main() -> None:
     """Run a command; every way it can end has an exit code and words for people."""
     try:
+        code = _run()
+        sys.stdout.flush()
+    except (BrokenPipeError, ReaderGone):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
+
+
+def _run() -> int:
+    try:
         code = cli(standalone_mode=False)
-    except click.Abort:
-        click.echo("aborted", err=True)
-        code = 130
     except click.ClickException as e:
         e.show()
-        code = e.exit_code
-    except (RayctlError, KeyboardInterrupt, Exception) as e:
-        if os.environ.get("RAYCTL_DEBUG"):
-            raise
+        return e.exit_code
+    except ReaderGone:
+        raise
+    except (Exception, KeyboardInterrupt) as e:
         from rayctl.cli.report import explain
 
-        code = explain(e)
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(code if isinstance(code, int) else 0)
+        return explain(e)
+    return code if isinstance(code, int) else 0
 
 
 if __name__ == "__main__":

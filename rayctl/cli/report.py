@@ -3,13 +3,19 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
-from rayctl.errors import ConfigError, NodeFailure, NodesFailed, RayctlError
+from rayctl.errors import ConfigError, Interrupted, NodeFailure, NodesFailed, RayctlError
 
 
 def explain(error: BaseException) -> int:
-    """Print an error to stderr; the exit code it stands for."""
+    """Print an error to stderr, with `--debug` its traceback too; the exit code it stands for."""
+    if os.environ.get("RAYCTL_DEBUG"):
+        import traceback
+
+        traceback.print_exception(error)
     if isinstance(error, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return 130
@@ -32,8 +38,15 @@ def text_of(error: RayctlError) -> str:
         return render(Report(error.source, problems=error.problems))
     if isinstance(error, NodesFailed):
         blocks = [block(failure) for failure in _first_causes(error.failures)]
-        return "\n\n".join([*blocks, f"{error.message}; to go on from there:\n  {error.hint}" if error.hint else error.message])
+        return "\n\n".join([*blocks, _with_command(error)])
+    if isinstance(error, Interrupted):
+        return _with_command(error)
     return f"error: {error.message}" + (f"\n  fix: {error.hint}" if error.hint else "")
+
+
+def _with_command(error: RayctlError) -> str:
+    """The hint of these errors is the command that resumes."""
+    return f"{error.message}; to go on from there:\n  {error.hint}" if error.hint else error.message
 
 
 def _first_causes(failures: tuple[NodeFailure, ...]) -> list[NodeFailure]:

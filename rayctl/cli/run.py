@@ -5,20 +5,52 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rayctl.cli.common import cluster_file, cluster_name, operation
-from rayctl.errors import RayctlError
 
 if TYPE_CHECKING:
     from rayctl.operations.session import Session
 
 OWN_FAILURE = 125
+TAKES_A_VALUE = ("-n", "--cluster-name")
 
 
-@click.command("exec")
+class WrongUsage(click.UsageError):
+    """A wrong command line of a command that returns another's exit code."""
+
+    exit_code = OWN_FAILURE
+
+
+class Remote(click.Command):
+    """A command whose exit codes are the remote command's, so that a wrong command line here must not look like one."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """As click's, with our own exit code for usage errors."""
+        try:
+            return super().make_context(*args, **extra)
+        except click.UsageError as e:
+            raise WrongUsage(e.format_message(), e.ctx) from None
+
+
+class Submit(Remote):
+    """Takes options before the script only, wherever they stand there: all that follows it is the script's."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Move our options to the front; click then leaves the rest alone."""
+        options: list[str] = []
+        names: list[str] = []
+        words = iter(args)
+        while len(names) < 2 and (word := next(words, None)) is not None:
+            (options if word.startswith("-") else names).append(word)
+            if word.replace("_", "-") in TAKES_A_VALUE:
+                options += [value for value in (next(words, None),) if value is not None]
+        return super().parse_args(ctx, [*options, *names, *words])
+
+
+@click.command("exec", cls=Remote, short_help="Run a shell command on the head.")
 @cluster_file
 @click.argument("command")
 @cluster_name
@@ -33,7 +65,7 @@ def exec_(cluster_file: Path, command: str, cluster_name: str | None) -> int:
     return _code(cluster_file, cluster_name, "exec", lambda session: operations.run(session, command))
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command(cls=Submit, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @cluster_file
 @click.argument("script", type=click.Path(path_type=Path))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
@@ -56,9 +88,8 @@ def _code(path: Path, name: str | None, operation_name: str, act: Callable[[Sess
     try:
         with operation(operation_name, path, {"cluster_name": name}, quiet=True) as session:
             return act(session)
-    except RayctlError as e:
-        explain(e)
-        return OWN_FAILURE
+    except Exception as e:
+        return 130 if explain(e) == 130 else OWN_FAILURE
 
 
 COMMANDS = (exec_, submit)

@@ -37,7 +37,7 @@ class Loaded:
         return self.path.parent
 
     def local_problems(self) -> tuple[Problem, ...]:
-        """What keeps a valid file from being used here, with lines: local files that are not there, amounts that Ray refuses."""
+        """What keeps a valid file from being used, with lines: local files that are not there, amounts that Ray refuses."""
         found = [*files.missing(self.config, self.folder), *_fractions(self.config)]
         return _ordered(self.locator.problem(finding) for finding in found)
 

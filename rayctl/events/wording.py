@@ -68,7 +68,7 @@ def _operation_started(event: Event) -> list[str]:
 def _operation_ended(event: Event) -> list[str]:
     status = event.data.get("status", "ok")
     word = {"ok": "done", "failed": "FAILED", "interrupted": "interrupted"}.get(status, status)
-    return [f"{event.op} {word}{_after(event)}{_because(event)}"]
+    return [f"{event.op} {word}{_after(event)}"]  # why is told at length by whoever ran it
 
 
 def _node_launched(event: Event) -> list[str]:
@@ -98,9 +98,8 @@ def _step_ended(event: Event) -> list[str]:
     code = event.data.get("exit_code")
     word = {"failed": "FAILED", "timeout": "TIMED OUT"}.get(status, status)
     ended = f" with exit code {code}" if status == "failed" and code is not None else ""
-    tail = [f"| {line}" for line in event.data.get("tail") or ()]
-    log = [f"all of its output: {event.data['log']}"] if event.data.get("log") else []
-    return [f"{step_name(event)} {word}{ended}{_after(event)}", *tail, *log]
+    # its last lines and its log are part of the one block per node that ends the operation
+    return [f"{step_name(event)} {word}{ended}{_after(event)}"]
 
 
 def _head_answered(event: Event) -> list[str]:

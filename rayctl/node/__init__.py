@@ -4,11 +4,17 @@
 The controller sends this package's source over one two-way exec (`rayctl/transport/shipping.py`), then one request:
 
     front.py      the end of the line: starts a runner or adopts a living one, and passes lines to and fro
-    hub.py        the runner's side of that: followers come and go, questions wait for an answer
+    runner.py     the runner: a process of its own that carries out one plan, whoever listens
+    hub.py        its side of the line: followers come and go, questions wait for an answer
+    follower.py   one of them: what is sent to it never makes the run wait
     run.py        the run itself: mounts, steps, Ray, in this order, and only what changed
+    work.py       what its parts share, and how one step is run and told of
+    start.py      its last part: Ray is started anew where there is a reason to
     look.py       what a plan would do on a node, decided purely
-    steps.py      one command in a login shell of its own: log, tail, time-out, no child left
-    ray.py        this node's own Ray: is it healthy, stop it, start it
+    steps.py      one command in a login shell of its own: log, tail, time-out
+    ending.py     ending a step before its time, with all that it started
+    noise.py      the two lines that nobody wants to see
+    ray.py        this node's own Ray: does it work, which version is it, are its ports free
     state.py      what the node remembers between runs, and the lock that keeps runs apart
     processes.py  which processes are ours, and how they end
     control.py    ending a runner from outside
@@ -16,5 +22,6 @@ The controller sends this package's source over one two-way exec (`rayctl/transp
     wire.py       the protocol's lines
 
 The runner is a session of its own with a lock, a log and a status file. The end of its line is no cancel: without a
-controller it finishes its set-up steps, stops before anything that needs one, and waits ten minutes to be adopted.
+controller it finishes its set-up steps, stops before anything that needs one, and waits ten minutes to be adopted. (After
+initialization commands it ends: only a controller can log in afresh, and the next run goes on from there.)
 """

@@ -13,20 +13,18 @@ A runner with another plan, or of another rayctl, is stopped first: never two be
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import sys
 import threading
 import time
-import traceback
 from typing import Any, BinaryIO, Dict, Optional
 
-from . import control, hub, probe, state
-from .run import Relogin, Run
-from .wire import PROTOCOL, Message, decode, encode, marked
+from . import control, hub, probe, runner, state
+from .run import Run
+from .wire import PROTOCOL, Message, decode, encode, failed, marked
 
 START_S = 30.0  # how long a new runner may take until it answers, on a machine that is very busy
-FIRST_S = 10.0  # and how long it waits for the follower that started it
+GREET_S = 10.0  # and one that is there already
 
 
 def main() -> None:
@@ -51,11 +49,6 @@ def tell(message: Message) -> None:
         sys.stdout.buffer.flush()
     except OSError:
         pass
-
-
-def failed(message: str) -> Message:
-    """The outcome of a run that could not begin."""
-    return {"event": "done", "failed": True, "cancelled": False, "changed": False, "message": message, "step": None}
 
 
 def serve(request: Message) -> Optional[Message]:
@@ -85,6 +78,8 @@ class Direct(hub.Talk):
         answer = decode(sys.stdin.buffer.readline())
         if answer is None:
             raise state.NodeError("the controller went away")
+        if "cancel" in answer:
+            raise hub.Cancelled(str(answer["cancel"]))
         return answer
 
 
@@ -94,10 +89,11 @@ def check(plan: Dict[str, Any]) -> Message:
     return dict(Run(plan, known, Direct()).go(), event="done")
 
 
-# ---- the runner, and the line to it
+# ---- the line to the runner
 def follow(request: Message) -> None:
     """Find or start the runner of this plan and pass lines until it ends or the controller is gone."""
-    folder = state.folder_of(request["plan"]["state_dir"])
+    state_dir = request["plan"]["state_dir"]
+    folder = state.folder_of(state_dir)
     state.make_private(folder)
     state.make_private(os.path.join(folder, "logs"))
     began, started = time.monotonic(), False
@@ -108,20 +104,20 @@ def follow(request: Message) -> None:
             return pump(line, folder)
         if line is not None or control.living_runner(folder):
             # a runner that is just ending, or has another plan: its place is free a moment later
-            control.stop_runner(request["plan"]["state_dir"])
-        started = launch(request, folder) or started
+            control.stop_runner(state_dir)
+        started = runner.launch(request, folder) or started
         time.sleep(0.005 if started else 0.1)
-    raise state.NodeError("the node's runner did not start within %g s; its log is %s/runner.log" % (START_S, folder))
+    raise state.NodeError("the node's runner does not answer for %g s; its log is %s" % (START_S, runner.log_of(folder)))
 
 
 def greet(line: socket.socket, request: Message) -> bool:
     """Whether the runner at the other end has this plan."""
     try:
-        line.settimeout(START_S)
+        line.settimeout(GREET_S)
         line.sendall(encode({"plan": request["plan_digest"], "protocol": request["protocol"]}))
         answer = b""
         while not answer.endswith(b"\n"):
-            byte = line.recv(1)
+            byte = line.recv(1)  # what follows is for `pump`
             if not byte:
                 break
             answer += byte
@@ -137,13 +133,12 @@ def greet(line: socket.socket, request: Message) -> bool:
 def pump(line: socket.socket, folder: str) -> None:
     """Pass lines both ways. The end of stdin ends this process, not the runner."""
     threading.Thread(target=_upward, args=(sys.stdin.buffer, line), daemon=True).start()
-    last: Message = {}
     for raw in line.makefile("rb"):
-        last = decode(raw) or {}
-        tell(last)
-        if last.get("event") in ("done", "relogin"):
+        message = decode(raw) or {}
+        tell(message)
+        if message.get("event") in ("done", "relogin"):
             return
-    tell(failed("the node's runner died in the middle of its work; its log is %s/runner.log" % folder))
+    tell(failed("the node's runner died in the middle of its work; its log is %s" % runner.log_of(folder)))
 
 
 def _upward(source: BinaryIO, line: socket.socket) -> None:
@@ -153,65 +148,3 @@ def _upward(source: BinaryIO, line: socket.socket) -> None:
         except OSError:
             return
     os._exit(0)
-
-
-def launch(request: Message, folder: str) -> bool:
-    """Start a runner in a session of its own. False when another one has the lock."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        os.setsid()
-        if os.fork() != 0:
-            os._exit(0)
-        become_runner(request, folder, writing)
-    os.close(writing)
-    os.waitpid(child, 0)
-    with os.fdopen(reading, "rb") as word:
-        return word.read() == b"up"
-
-
-def become_runner(request: Message, folder: str, told: int) -> None:
-    """Turn this process into the runner: nothing of the line's is kept, output goes to a log of its own."""
-    status = 1
-    try:
-        log = os.open(os.path.join(folder, "runner.log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        null = os.open(os.devnull, os.O_RDONLY)
-        for fd, target in ((null, 0), (log, 1), (log, 2)):
-            os.dup2(fd, target)
-        try:
-            state.take_lock(folder)
-        except state.Locked:
-            os._exit(0)
-        run_plan(request, folder, told)
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-        sys.stderr.flush()
-    os._exit(status)
-
-
-def run_plan(request: Message, folder: str, told: int) -> None:
-    """The runner's life: listen, run, say how it ended."""
-    plan = request["plan"]
-    try:
-        os.chdir(os.path.expanduser("~"))
-    except OSError:
-        os.chdir("/")
-    talk = hub.Hub(request["plan_digest"], request.get("orphan_s", hub.ORPHAN_S))
-    for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(sig, lambda *_: talk.cancel("another run or a person asked for it"))
-    talk.listen(folder)
-    control.publish(folder)
-    os.write(told, b"up")
-    os.close(told)
-    talk.wait_for_first(FIRST_S)
-    try:
-        known = state.NodeState(folder, plan["cluster_id"], plan["node"]).load()
-        outcome = Run(plan, known, talk).go()
-        talk.emit("done", **outcome)
-    except Relogin:
-        talk.emit("relogin")
-    except state.NodeError as e:
-        talk.emit(**failed(str(e)))
-    talk.finish()

@@ -11,17 +11,17 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import struct
 import threading
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
+from .follower import Follower
 from .state import NodeError
 from .wire import PROTOCOL, Message, decode, encode
 
 SOCKET = "control.sock"
 ORPHAN_S = 600.0  # how long a run that needs its controller waits for one
-SEND_S = 5  # a follower that does not read for so long is dropped
+FINISH_S = 5.0  # how long the end of a run waits for followers that read slowly
 
 
 class Cancelled(NodeError):
@@ -55,29 +55,27 @@ class Hub(Talk):
 
     def __init__(self, plan_digest: str, orphan_s: float = ORPHAN_S) -> None:
         self.plan_digest, self.orphan_s = plan_digest, orphan_s
-        self.reason = ""
-        self._followers: List[socket.socket] = []
+        self._reason = ""
+        self._followers: List[Follower] = []
         self._history: List[Message] = []
         self._pending: Dict[int, Optional[Message]] = {}  # id of an open question -> its answer
         self._asked = 0
         self._changed = threading.Condition(threading.RLock())
-        self._cancelled = threading.Event()
 
     # ---- the run's side
     @property
     def cancelled(self) -> bool:
         """See `Talk`."""
-        return self._cancelled.is_set()
+        return bool(self._reason)
 
     def check(self) -> None:
         """See `Talk`."""
         if self.cancelled:
-            raise Cancelled(self.reason or "cancelled")
+            raise Cancelled(self._reason)
 
     def cancel(self, reason: str) -> None:
-        """End the run; may be called from a signal handler."""
-        self.reason = self.reason or reason
-        self._cancelled.set()
+        """End the run; may be called from a signal handler, so it takes no lock."""
+        self._reason = self._reason or reason or "no reason was given"
 
     def emit(self, event: str, **fields: Any) -> None:
         """See `Talk`. All but output is kept for followers that come later."""
@@ -85,11 +83,11 @@ class Hub(Talk):
         with self._changed:
             if event != "out":
                 self._history.append(message)
-            for follower in list(self._followers):
-                self._send(follower, message)
+            for follower in self._followers:
+                follower.send(message)
 
     def ask(self, what: str, **fields: Any) -> Message:
-        """See `Talk`. The first answer of any follower counts."""
+        """See `Talk`. All followers are asked, as any of them may be asleep; the first answer counts."""
         with self._changed:
             self._asked += 1
             number = self._asked
@@ -111,12 +109,12 @@ class Hub(Talk):
         with self._changed:
             self._changed.wait_for(lambda: bool(self._followers) or self.cancelled, patience_s)
 
-    def _wait(self, ready: Any) -> Message:
+    def _wait(self, ready: Callable[[], Optional[Message]]) -> Message:
         alone_since = time.monotonic()
         while True:
             self.check()
             with self._changed:
-                got: Optional[Message] = ready()
+                got = ready()
                 if got is not None:
                     return got
                 if self._followers:
@@ -131,83 +129,85 @@ class Hub(Talk):
     def listen(self, folder: str) -> None:
         """Accept followers from now on, in a thread."""
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        path = "/proc/self/fd/%d/%s" % (fd, SOCKET)  # a socket's path has room for 107 bytes only
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        listener.bind(path)
-        os.close(fd)
+        try:
+            with _address(folder) as path:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+                listener.bind(path)
+        except OSError as e:
+            raise NodeError("cannot make %s/%s: %s" % (folder, SOCKET, e.strerror)) from None
         listener.listen(8)
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
-            follower, _ = listener.accept()
-            threading.Thread(target=self._serve, args=(follower,), daemon=True).start()
+            line, _ = listener.accept()
+            threading.Thread(target=self._serve, args=(line,), daemon=True).start()
 
-    def _serve(self, follower: socket.socket) -> None:
-        lines = follower.makefile("rb")
-        first = decode(lines.readline()) or {}
-        same = first.get("plan") == self.plan_digest and first.get("protocol") == PROTOCOL
-        follower.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_S, 0))
-        with self._changed:
-            if not self._send(follower, {"same": same}) or not same:
-                follower.close()
+    def _serve(self, line: socket.socket) -> None:
+        with contextlib.suppress(OSError), line.makefile("rb") as lines:
+            first = decode(lines.readline()) or {}
+            if first.get("plan") != self.plan_digest or first.get("protocol") != PROTOCOL:
+                line.sendall(encode({"same": False}))
+                line.close()
                 return
+            follower = self._welcome(line)
+            try:
+                for raw in lines:
+                    self._take(decode(raw) or {})
+            finally:
+                self._drop(follower)
+
+    def _welcome(self, line: socket.socket) -> Follower:
+        follower = Follower(line)
+        with self._changed:
+            for message in [{"same": True}, *self._history]:
+                follower.send(message)
             self._followers.append(follower)
-            for message in list(self._history):
-                self._send(follower, message)
             self._changed.notify_all()
-        try:
-            for line in lines:
-                self._take(decode(line) or {})
-        except OSError:
-            pass
-        self._drop(follower)
+        return follower
 
     def _take(self, message: Message) -> None:
         if "cancel" in message:
             self.cancel(str(message["cancel"]))
+        number = message.get("answer")
         with self._changed:
-            if message.get("answer") in self._pending:
-                self._pending[message["answer"]] = message
+            if isinstance(number, int) and number in self._pending:
+                self._pending[number] = message
             self._changed.notify_all()
 
-    def _send(self, follower: socket.socket, message: Message) -> bool:
-        try:
-            follower.sendall(encode(message))
-        except OSError:
-            self._drop(follower)
-            return False
-        return True
-
-    def _drop(self, follower: socket.socket) -> None:
+    def _drop(self, follower: Follower) -> None:
         with self._changed:
-            if follower in self._followers:
-                self._followers.remove(follower)
+            self._followers.remove(follower)
             self._changed.notify_all()
         follower.close()
 
     def finish(self) -> None:
         """Let the followers read to the end before the process goes."""
         with self._changed:
-            for follower in list(self._followers):
-                with contextlib.suppress(OSError):
-                    follower.shutdown(socket.SHUT_WR)
+            followers = list(self._followers)
+        end = time.monotonic() + FINISH_S
+        for follower in followers:
+            follower.finish(max(0.0, end - time.monotonic()))
 
 
 def connect(folder: str) -> Optional[socket.socket]:
     """A line to the runner of this folder; None when none listens."""
-    try:
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except FileNotFoundError:
-        return None
     line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        line.connect("/proc/self/fd/%d/%s" % (fd, SOCKET))
+        with _address(folder) as path:
+            line.connect(path)
     except OSError:
         line.close()
         return None
+    return line
+
+
+@contextlib.contextmanager
+def _address(folder: str) -> Iterator[str]:
+    """The path of the folder's socket in a form that is always short: a socket's path has room for 107 bytes only."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield "/proc/self/fd/%d/%s" % (fd, SOCKET)
     finally:
         os.close(fd)
-    return line

@@ -11,7 +11,7 @@ import os
 import pwd
 import socket
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from . import processes
 from .state import NodeError
@@ -33,13 +33,18 @@ if want_ray and ray != want_ray or want_python and python != want_python:
              "ray==%s here, or let rayctl do it: `ray_version: {version: %s, install: true}`"
              % (ray, python, wanted, want_ray, want_ray))
 """
-# Sourced in the login shell before a start command that calls `ray`, so that it sees the PATH that the command sees.
-CHECK = """
-_ray=$(command -v ray) || { echo "rayctl: there is no ray command on this node's PATH: $PATH" >&2; exit 90; }
-IFS= read -r _line < "$_ray" || :
-case $_line in "#!"*python*) _line=${_line#??} ;; *) _line=python3 ;; esac
-$_line "$RAYCTL_VERSIONS.py" "$RAYCTL_WANT_RAY" "$RAYCTL_WANT_PYTHON" "$RAYCTL_VERSIONS" || exit 91
-unset _ray _line RAYCTL_VERSIONS RAYCTL_WANT_RAY RAYCTL_WANT_PYTHON
+# Runs in the login shell before a start command that calls `ray`, so that it sees the PATH that the command sees. A script
+# whose interpreter has a long path is a shell script with that path in its second line.
+CHECK = r"""
+_ray=$(type -P ray) || { echo "rayctl: there is no ray command on this node's PATH: $PATH" >&2; exit 90; }
+{ IFS= read -r _line; IFS= read -r _second; } < "$_ray"
+case $_line/$_second in
+    "#!"*python*/*) _python=(${_line#??}) ;;
+    *"/'''exec' "*) _second=${_second#"'''exec' "}; _second=${_second%%' "$0"'*}; _python=("${_second//\"/}") ;;
+    *) _python=(python3) ;;
+esac
+"${_python[@]}" "$RAYCTL_VERSIONS.py" "$RAYCTL_WANT_RAY" "$RAYCTL_WANT_PYTHON" "$RAYCTL_VERSIONS" || exit 91
+unset _ray _line _second _python RAYCTL_VERSIONS RAYCTL_WANT_RAY RAYCTL_WANT_PYTHON
 """
 
 
@@ -81,19 +86,35 @@ def forget_address(wanted: Dict[str, Any]) -> None:
 def check_ports(ports: List[int]) -> None:
     """Refuse to start where somebody else listens already, and say who."""
     for port in ports:
+        owner = _listener(port)
+        if owner is None:
+            continue
         holder = processes.who_listens(port)
         if holder is not None:
-            raise NodeError(
-                "port %d is in use by %s (pid %d of user %s). End that process, or give this node another port"
-                % (port, holder.name, holder.pid, _owner(holder.pid))
-            )
+            who = "%s (pid %d of user %s)" % (holder.name, holder.pid, _user(owner))
+        else:
+            who = "another user's process (user %s)" % _user(owner)
+        raise NodeError("port %d is in use by %s. End that process, or give this node another port" % (port, who))
 
 
-def _owner(pid: int) -> str:
+def _listener(port: int) -> Optional[int]:
+    """The uid of who listens on this TCP port; None when nobody does. Whose process it is, only root sees of all."""
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for row in _rows(table):
+            if row[3] == processes.LISTENING and int(row[1].rpartition(":")[2], 16) == port:
+                return int(row[7])
+    return None
+
+
+def _rows(table: str) -> List[List[str]]:
     try:
-        uid = os.stat("/proc/%d" % pid).st_uid
+        with open(table) as f:
+            return [line.split() for line in f][1:]
     except OSError:
-        return "?"
+        return []  # a machine without IPv6
+
+
+def _user(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -109,12 +130,11 @@ def answers(address: str, port: int, timeout_s: float = 0.5) -> bool:
     return True
 
 
-def wait_until_reachable(address: str, port: int, cancelled: Any, patience_s: float) -> None:
-    """Wait until the head's GCS answers from here, which it does unless the network is in the way."""
+def wait_until_reachable(address: str, port: int, check: Callable[[], None], patience_s: float) -> None:
+    """Wait until the head's GCS answers from here, which it does unless the network is in the way. `check` may break it off."""
     end = time.monotonic() + patience_s
     while not answers(address, port, 2.0):
-        if cancelled():
-            return
+        check()
         if time.monotonic() > end:
             raise NodeError(
                 "the head's GCS does not answer at %s:%d from this node, although the head is up: a firewall between them, "

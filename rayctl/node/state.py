@@ -17,6 +17,7 @@ from typing import Any, Dict, List, Optional
 from . import processes
 
 VERSION = 1
+OTHERS, OTHERS_WRITE = 0o077, 0o022
 
 
 class NodeError(Exception):
@@ -33,20 +34,24 @@ def folder_of(state_dir: str) -> str:
 
 
 def make_private(folder: str) -> None:
-    """Make the folder 0700, or refuse one that others own or can write to."""
+    """Make the folder (0700, and so its missing parents), or refuse one that others own or can write to."""
+    before = os.umask(OTHERS)
     try:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        info = os.lstat(folder)
+        os.makedirs(folder, exist_ok=True)
+        _check(os.lstat(folder), folder)
+        os.chmod(folder, 0o700)
     except OSError as e:
         raise NodeError("cannot make the state folder %s: %s" % (folder, e.strerror)) from None
-    if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid():
-        raise NodeError("the state folder %s belongs to someone else; it is not trusted" % folder)
-    if info.st_mode & 0o077:
-        os.chmod(folder, 0o700)
+    finally:
+        os.umask(before)
 
 
 class NodeState:
-    """The contents of state.json: `mounts` {target: digest}, `steps` [{digest, name, command}], `ray`, `ray_stale`."""
+    """The contents of state.json.
+
+    `mounts` {target: digest}, `steps` [{digest, name, command}], `ray` how it was started or None, `ray_stale` whether a
+    step ran since then, `resume` what a run did before it asked for a fresh login (`run.py`), or None.
+    """
 
     def __init__(self, folder: str, cluster_id: str, node: str) -> None:
         self.folder = folder
@@ -56,13 +61,14 @@ class NodeState:
         self.steps: List[Dict[str, str]] = []
         self.ray: Optional[Dict[str, Any]] = None
         self.ray_stale = False
+        self.resume: Optional[Dict[str, Any]] = None
 
     def load(self) -> NodeState:
         """Read what is there. Unreadable or foreign contents count as none: everything then runs again."""
         data = read(self.path)
-        if data is not None and all(data.get(k) == v for k, v in self.identity.items()):
+        if data is not None and _complete(data) and all(data.get(k) == v for k, v in self.identity.items()):
             self.mounts, self.steps = data["mounts"], data["steps"]
-            self.ray, self.ray_stale = data["ray"], data["ray_stale"]
+            self.ray, self.ray_stale, self.resume = data["ray"], data["ray_stale"], data.get("resume")
         return self
 
     def seen(self) -> Dict[str, Any]:
@@ -73,20 +79,45 @@ class NodeState:
     def save(self) -> None:
         """Write all of it at once, so that a kill at any moment leaves the old or the new state."""
         data = {"version": VERSION, "kind": "node-state", "mounts": self.mounts, "steps": self.steps}
-        data.update(self.identity, ray=self.ray, ray_stale=self.ray_stale)
-        write(self.path, data)
+        data.update(self.identity, ray=self.ray, ray_stale=self.ray_stale, resume=self.resume)
+        write(self.path, data, durable=True)
+
+
+def _complete(data: Dict[str, Any]) -> bool:
+    """Whether it has the shape that `save` writes: a file of the right version may still have been damaged."""
+    try:
+        ray = data["ray"]
+        return (
+            all(isinstance(digest, str) for digest in data["mounts"].values())
+            and all(isinstance(step[key], str) for step in data["steps"] for key in ("digest", "name", "command"))
+            and isinstance(data["ray_stale"], bool)
+            and isinstance(data.get("resume") or {}, dict)
+            and (ray is None or _complete_ray(ray))
+        )
+    except (KeyError, TypeError, AttributeError):
+        return False
+
+
+def _complete_ray(ray: Dict[str, Any]) -> bool:
+    return {"digest", "boot_id", "processes", "head", "port", "versions"} <= set(ray) and all(
+        len(p) == 3 for p in ray["processes"]
+    )
 
 
 def read(path: str) -> Optional[Dict[str, Any]]:
-    """A versioned JSON file of ours; None when it is absent or broken. Foreign and newer files are refused."""
+    """A versioned JSON file of ours; None when it is absent or broken.
+
+    Raises NodeError for what others could have put there, and for what a newer rayctl wrote.
+    """
     try:
-        with open(path, encoding="utf-8") as f:
-            if os.fstat(f.fileno()).st_uid != os.geteuid():
-                raise NodeError("%s belongs to someone else; it is not trusted" % path)
+        _check(os.lstat(os.path.dirname(path)), os.path.dirname(path))
+        # without O_NONBLOCK a pipe in its place would hold us for ever
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), encoding="utf-8") as f:
+            _check(os.fstat(f.fileno()), path)
             data = json.load(f)
     except FileNotFoundError:
         return None
-    except (ValueError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         return None
     except OSError as e:
         raise NodeError("cannot read %s: %s" % (path, e.strerror)) from None
@@ -100,14 +131,29 @@ def read(path: str) -> Optional[Dict[str, Any]]:
     return data
 
 
-def write(path: str, data: Dict[str, Any]) -> None:
-    """Replace a file in one step, 0600."""
+def _check(info: os.stat_result, path: str) -> None:
+    """Refuse what is not ours alone."""
+    if stat.S_ISLNK(info.st_mode):
+        raise NodeError("%s is a symlink, so nothing in it can be trusted; move it away" % path)
+    if info.st_uid != os.geteuid():
+        raise NodeError("%s belongs to someone else, so nothing in it can be trusted; find out who put it there" % path)
+    if info.st_mode & OTHERS_WRITE:
+        mode = stat.S_IMODE(info.st_mode)
+        raise NodeError(
+            "%s can be written by others (mode %04o), so nothing in it can be trusted; look at what is in it, and if all of "
+            "it is yours: chmod go-rwx %s" % (path, mode, path)
+        )
+
+
+def write(path: str, data: Dict[str, Any], durable: bool = False) -> None:
+    """Replace a file in one step, 0600. `durable` is for what must outlive a crash of the machine."""
     new = path + ".new"
     try:
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as f:
             json.dump(data, f)
             f.flush()
-            os.fsync(f.fileno())
+            if durable:
+                os.fsync(f.fileno())
         os.replace(new, path)
     except OSError as e:
         raise NodeError("cannot write %s: %s" % (path, e.strerror)) from None
@@ -115,12 +161,16 @@ def write(path: str, data: Dict[str, Any]) -> None:
 
 def take_lock(folder: str) -> int:
     """The node's lock as an open file descriptor; it is free again when the last holder of the descriptor is gone."""
-    fd = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    path = os.path.join(folder, "lock")
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as e:
+        raise NodeError("cannot open %s: %s" % (path, e.strerror)) from None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as e:
         os.close(fd)
         if e.errno in (errno.EAGAIN, errno.EACCES):
             raise Locked from None
-        raise NodeError("cannot lock %s/lock: %s" % (folder, e.strerror)) from None
+        raise NodeError("cannot lock %s: %s" % (path, e.strerror)) from None
     return fd

@@ -3,14 +3,16 @@
 
 To the controller, each line led by MARK so that a chatty login shell does no harm:
 
-    hello {protocol, pid, python, adopted}      the runner is there; `adopted` when it had been started by someone else
+    hello {protocol, python, adopted}           the runner is there; `adopted` when it had been started by someone else
     need  {id, what, ...}                       a question: "mounts" to be copied, or the "head" to wait for
-    step  {index, phase, name, state, ...}      state run | ok | failed | timeout | stopped; the latter four with rc,
+    step  {index, phase, name, timeout_s, state, ...}
+                                                state run | ok | failed | timeout | stopped; the latter four with rc,
                                                 seconds, tail (last lines) and log (path on the node)
-    out   {index, text}                         what the running step prints
-    head  {port, incarnation, versions}         the head's GCS answers: workers may join
+    out   {index, phase, text}                  what the running step prints
+    head  {address, port, incarnation, versions}
+                                                the head's GCS answers: workers may join
     relogin {}                                  initialization ran: come back through a fresh login
-    done  {...}                                 the outcome (`run.Outcome`), always the last line
+    done  {...}                                 the outcome (`run.Run.go`), always the last line
 
 To the node: first the request (`front.py`), later `{"answer": id, ...}` to a `need`, and `{"cancel": reason}`.
 """
@@ -35,7 +37,7 @@ def decode(line: bytes) -> Optional[Message]:
     """The message of a line; None for noise."""
     try:
         message = json.loads(line.decode("utf-8", "replace"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return message if isinstance(message, dict) else None
 
@@ -49,3 +51,8 @@ def unmark(line: bytes) -> Optional[Message]:
     """The message of a marked line, wherever in the line the mark stands; None for noise."""
     _, mark, rest = line.partition(MARK.encode("utf-8"))
     return decode(rest) if mark else None
+
+
+def failed(message: str) -> Message:
+    """The last message of a run that could not begin or came to no end."""
+    return {"event": "done", "failed": True, "cancelled": False, "changed": False, "message": message, "step": None}

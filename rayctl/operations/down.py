@@ -24,6 +24,7 @@ class DownOptions:
     workers_only: bool = False
     keep_min_workers: bool = False
     lock_timeout_s: float = 60.0
+    accept_other: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,14 +39,14 @@ class DownResult:
 def down(session: Session, options: DownOptions, confirm: Callable[[Sequence[str]], None]) -> DownResult:
     """End nodes, workers first. `confirm` is shown the plan and raises when the answer is no."""
     began = time.monotonic()
-    with session.one_writer(options.lock_timeout_s):
+    with session.one_writer(options.lock_timeout_s, accept_other=options.accept_other):
         config, nodes = session.deployment.config, session.deployment.nodes
         going = plan.teardown(config, nodes, workers_only=options.workers_only, keep_min_workers=options.keep_min_workers)
         staying = [node for node in nodes if node.state.alive and node not in going]
         if going:
             confirm([f"end {node.name} ({node.type})" for node in going])
             session.give_lease_back(keep=bool(staying))
-            machines.must_succeed(machines.end(session, [(node, "down") for node in going]))
+            _must_succeed(session, machines.end(session, [(node, "down") for node in going]))
             _wait_until_gone(session, going)
         if not staying and session.deployment.cluster_id:
             _forget(session)
@@ -63,9 +64,14 @@ def _wait_until_gone(session: Session, nodes: Sequence[Node]) -> None:
         if not left:
             return
         if time.monotonic() > end:
-            failures = tuple(NodeFailure(node.name, "still there after it was ended") for node in left)
-            raise NodesFailed("some nodes did not end", failures)
+            failures = [NodeFailure(node.name, "still there after it was ended") for node in left]
+            _must_succeed(session, failures)
         time.sleep(0.5)
+
+
+def _must_succeed(session: Session, failures: Sequence[NodeFailure]) -> None:
+    if failures:
+        raise NodesFailed(f"{len(failures)} of the nodes did not end", tuple(failures), hint=session.command("down"))
 
 
 def _forget(session: Session) -> None:

@@ -19,7 +19,7 @@ def run(session: Session, command: str) -> int:
     if head is None:
         raise RayctlError(
             f"the cluster {session.name} is not up, so there is nowhere to run this",
-            hint=f"Bring it up: rayctl up {session.loaded.path}",
+            hint=f"Bring it up: {session.command('up')}",
         )
     return session.transport(head).run(command, ray_environment(session))
 

@@ -18,7 +18,7 @@ def gcs_address(session: Session) -> str:
     """Where the head's GCS listens, as host:port. Raises RayctlError when there is no head."""
     head = session.deployment.head
     if head is None or head.addresses is None:
-        raise RayctlError(f"the cluster {session.name} has no head", hint=f"Bring it up: rayctl up {session.loaded.path}")
+        raise RayctlError(f"the cluster {session.name} has no head", hint=f"Bring it up: {session.command('up')}")
     address = head.addresses.internal
     return f"{f'[{address}]' if ':' in address else address}:{gcs_port(session.deployment, head)}"
 

@@ -8,10 +8,10 @@ import uuid
 from collections.abc import Sequence
 
 from rayctl.config.digest import digest
-from rayctl.errors import NodeFailure, NodesFailed, ProviderError
+from rayctl.errors import NodeFailure, ProviderError
 from rayctl.events import EventKind
 from rayctl.operations.session import Session
-from rayctl.plan import Ending, Launch, Machines
+from rayctl.plan import Launch, Machines
 from rayctl.providers.base import Kind, LaunchRequest, Node, Slot, launch_token
 
 NUMBER = re.compile(r"-(\d+)$")
@@ -25,19 +25,21 @@ def apply(session: Session, wanted: Machines) -> tuple[list[Node], list[NodeFail
     provider = session.deployment.provider
     proposed = session.deployment.cluster_id or str(uuid.uuid4())
     cluster_id = session.deployment.cluster_id or provider.bootstrap(proposed)
-    record = session.record(cluster_id)
-    session.remember(record)
+    session.remember(session.record(cluster_id))
     launched: list[Node] = []
     failures = end(session, [(ending.node, ending.reason) for ending in wanted.endings])
     for launch in wanted.launches:
         nodes, failure = _launch(session, cluster_id, launch)
         launched += nodes
         failures += [failure] if failure else []
+        if launch.kind is Kind.HEAD and not nodes:
+            break  # workers without a head would cost money and do nothing
     session.refresh()
     return launched, failures
 
 
 def _launch(session: Session, cluster_id: str, launch: Launch) -> tuple[Sequence[Node], NodeFailure | None]:
+    session.check_lease()
     request = _request(session, cluster_id, launch)
     try:
         result = session.deployment.provider.launch(request)
@@ -89,6 +91,7 @@ def end(session: Session, nodes: Sequence[tuple[Node, str]]) -> list[NodeFailure
     """End these machines, each with the reason that people are told; what could not be ended."""
     if not nodes:
         return []
+    session.check_lease()
     results: dict[str, ProviderError | None] = {}
     for kind in (Kind.WORKER, Kind.HEAD):  # a head's GCS waits for workers that are still connected
         if ids := [node.id for node, _ in nodes if node.kind is kind]:
@@ -113,12 +116,3 @@ def _count(launch: Launch) -> str:
     if launch.kind is Kind.HEAD:
         return f"the head ({launch.type})"
     return f"{launch.count} worker{'s' if launch.count > 1 else ''} ({launch.type})"
-
-
-def must_succeed(failures: Sequence[NodeFailure]) -> None:
-    """Raise for failures that leave nothing to go on with."""
-    if failures:
-        raise NodesFailed(failures[0].reason, tuple(failures))
-
-
-__all__ = ["Ending", "apply", "end", "explain", "must_succeed"]

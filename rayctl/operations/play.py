@@ -15,15 +15,18 @@ from rayctl.events import Bus, EventKind
 from rayctl.operations.session import Session
 from rayctl.provision.driver import Driver, Outcome, Playbook
 
+Steps = tuple[int, int]
+"""How many set-up steps are to run on a node, of how many."""
 STATUS = {"ok": "ok", "failed": "failed", "timeout": "timeout", "stopped": "cancelled"}
 TICK_S = 0.5
 
 
 class Narrator:
-    """Turns a node's messages into events. Knows how many steps each node's plan has."""
+    """Turns a node's messages into events. `steps` tells of each node how much there is to do; a `check` does nothing."""
 
-    def __init__(self, bus: Bus, totals: Mapping[str, int]) -> None:
-        self.bus, self.totals = bus, totals
+    def __init__(self, bus: Bus, steps: Mapping[str, Steps], *, check: bool = False) -> None:
+        self.bus, self.steps, self.check = bus, steps, check
+        self._started: set[str] = set()
         self._began = time.monotonic()
         self._ticked = 0.0
 
@@ -35,8 +38,8 @@ class Narrator:
         elif event == "out":
             for line in message["text"].splitlines():
                 self.bus.emit(EventKind.STEP_OUTPUT, node, self._name(message), text=line)
-        elif event == "hello" and message["adopted"]:
-            self.bus.emit(EventKind.NOTICE, node, text="an earlier run is still at work here; following it")
+        elif event == "hello":
+            self._hello(node, message["adopted"])
         elif event == "head":
             address = f"{message['address']}:{message['port']}"
             self.bus.emit(EventKind.HEAD_ANSWERED, node, address=address, seconds=self._seconds())
@@ -55,8 +58,16 @@ class Narrator:
     def _name(self, message: Mapping[str, Any]) -> str:
         return f"{message['phase']}-{message['index'] + 1}"
 
+    def _hello(self, node: str, adopted: bool) -> None:
+        if adopted:
+            self.bus.emit(EventKind.NOTICE, node, text="an earlier run is still at work here; following it")
+        elif node not in self._started:  # a fresh login after initialization says hello again
+            steps, total = self.steps.get(node, (0, 0))
+            self.bus.emit(EventKind.NODE_STARTED, node, steps=steps, total=total)
+        self._started.add(node)
+
     def _step(self, node: str, message: Mapping[str, Any]) -> None:
-        place: dict[str, Any] = {"index": message["index"] + 1, "total": self.totals.get(node)}
+        place: dict[str, Any] = {"index": message["index"] + 1, "total": self.steps.get(node, (0, None))[1]}
         if message["phase"] not in ("initialization", "setup"):
             place = {"name": "starting Ray:" if message["phase"] == "start" else "before the restart:"}
         if message["state"] == "run":
@@ -69,6 +80,8 @@ class Narrator:
         )  # fmt: skip
 
     def _done(self, node: str, message: Mapping[str, Any]) -> None:
+        if self.check and not message["failed"]:
+            return  # the plan says what would become of it
         status = "failed" if message["failed"] else "ok" if message["changed"] else "unchanged"
         self.bus.emit(EventKind.NODE_ENDED, node, status=status, seconds=self._seconds(), text=message["message"])
 
@@ -94,9 +107,10 @@ def on_interrupt(act: Callable[[], None]) -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def run(session: Session, playbook: Playbook, totals: Mapping[str, int], timeout_s: float | None = None) -> Outcome:
+def run(session: Session, playbook: Playbook, steps: Mapping[str, Steps], timeout_s: float | None = None) -> Outcome:
     """Run a playbook to its end. Raises `Interrupted` after Ctrl-C, once nothing of ours runs on the nodes any more."""
-    narrator = Narrator(session.bus, totals)
+    session.check_lease()
+    narrator = Narrator(session.bus, steps, check=playbook.check)
     driver = Driver(playbook, on_message=narrator.tell, on_tick=narrator.tick, timeout_s=timeout_s)
 
     def interrupt() -> None:

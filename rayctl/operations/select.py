@@ -21,7 +21,7 @@ def select(nodes: Sequence[Node], pattern: str | None) -> list[Node]:
         return list(nodes)
     terms = [term.strip() for term in re.split(r"[,:]", pattern) if term.strip()]
     plain = [term for term in terms if term[0] not in "&!"]
-    chosen = [node for node in nodes if not plain or any(_names(term, node) for term in plain)]
+    chosen = [node for node in nodes if (terms and not plain) or any(_names(term, node) for term in plain)]
     for term in terms:
         if term[0] in "&!":
             chosen = [node for node in chosen if _names(term[1:], node) == (term[0] == "&")]

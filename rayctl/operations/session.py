@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -28,7 +29,7 @@ class _Writer:
     lease_stack: ExitStack
     token: lease.LeaseToken
     timeout_s: float
-    has_lease: bool = False
+    keeper: keeper.LeaseKeeper | None = None
 
 
 @dataclass
@@ -46,11 +47,15 @@ class Session:
     def open(cls, operation: str, path: Path, overrides: Mapping[str, Any], bus: Bus) -> Self:
         """Read the file, ask the provider. Raises RayctlError."""
         given = {key: value for key, value in overrides.items() if value is not None}
-        loaded = load(path, **given)
+        return cls.of(operation, load(path, **given), given, bus)
+
+    @classmethod
+    def of(cls, operation: str, loaded: Loaded, overrides: Mapping[str, Any], bus: Bus) -> Self:
+        """The same for a file that was read already."""
         for problem in loaded.warnings:
             where = f"{loaded.path}:{problem.line}: " if problem.line else ""
             bus.emit(EventKind.WARNING, text=f"{where}{problem.message}", hint=problem.hint)
-        return cls(operation, given, Deployment.of(loaded, provider_for(loaded.config)), bus, paths.home(os.environ))
+        return cls(operation, overrides, Deployment.of(loaded, provider_for(loaded.config)), bus, paths.home(os.environ))
 
     @property
     def name(self) -> str:
@@ -61,6 +66,11 @@ class Session:
     def loaded(self) -> Loaded:
         """The file."""
         return self.deployment.loaded
+
+    def command(self, verb: str, *words: str) -> str:
+        """The command line that does `verb` to this cluster, fit for a shell."""
+        name = ["-n", self.name] if "cluster_name" in self.overrides else []
+        return shlex.join(["rayctl", verb, str(self.loaded.path), *name, *words])
 
     def refresh(self) -> None:
         """Ask the provider again."""
@@ -99,9 +109,13 @@ class Session:
 
     # ---- one writer
     @contextmanager
-    def one_writer(self, timeout_s: float) -> Iterator[lease.LeaseToken]:
-        """Hold the cluster on this controller while the block runs, and its lease on the head as soon as there is one."""
-        token = lease.LeaseToken.from_env(os.environ) or lease.LeaseToken.new()
+    def one_writer(self, timeout_s: float, *, accept_other: bool = False) -> Iterator[None]:
+        """Hold the cluster on this controller while the block runs, and its lease on the head as soon as there is one.
+
+        Raises `Refused` when it is another cluster than the one that was met under this name, unless `accept_other`.
+        """
+        # never one from the environment: what set it there may be a step of another cluster
+        token = lease.LeaseToken.new()
         with ExitStack() as stack:
             stack.enter_context(
                 lock.hold(
@@ -111,26 +125,32 @@ class Session:
             )  # fmt: skip
             self._writer = _Writer(stack.enter_context(ExitStack()), token, timeout_s)
             self.refresh()
+            self._recognise(accept_other)
             self.take_lease()
-            yield token
+            yield
 
     def take_lease(self) -> None:
         """Take the lease that lies on the head, once there is a head. Making one is a compare-and-set of the provider's."""
         head, writer = self.deployment.head, self._writer
-        if head is None or writer is None or writer.has_lease:
+        if head is None or writer is None or writer.keeper is not None:
             return
         me = holder.myself(self._owner_text, controller=holder.controller_id(paths.controller_file(self.root)))
         store = lease.FileLeaseStore(Path(self.deployment.provider.connection(head).state_dir) / "lease.json")
-        writer.lease_stack.enter_context(
+        writer.keeper = writer.lease_stack.enter_context(
             keeper.keep(store, me, writer.token, timeout_s=writer.timeout_s, on_wait=self._waits, on_lost=self._lost)
         )
-        writer.has_lease = True
+
+    def check_lease(self) -> None:
+        """Raise `Busy` when the right to change the cluster was lost; whoever changes something asks before."""
+        if self._writer is not None and self._writer.keeper is not None:
+            self._writer.keeper.check()
 
     def give_lease_back(self, *, keep: bool) -> None:
         """Before the head goes, so that nobody renews a lease in a folder that is being removed."""
         writer = self._writer
         if not keep and writer is not None:
             writer.lease_stack.close()
+            writer.keeper = None
 
     @property
     def _owner_text(self) -> str:
@@ -143,14 +163,21 @@ class Session:
         self.bus.emit(EventKind.ERROR, text=f"the lease on the cluster was lost: {why}")
 
     # ---- this controller's memory
-    def record(self, cluster_id: str) -> cluster.ClusterRecord:
+    def record(self, cluster_id: str, *, accept_other: bool = False) -> cluster.ClusterRecord:
         """What this controller knows of the cluster, after the provider told its identity. Raises `Refused` for another's."""
         path = paths.record_file(self.root, self.name)
         now = cluster.ClusterRecord(self.name, cluster_id, str(self.loaded.path.resolve()), time.time())
         known = cluster.load(path)
         if known is not None and not self.deployment.cluster_id:
             known = replace(known, cluster_id=cluster_id)  # the old one was taken down elsewhere; its numbers stay taken
-        return cluster.recognise(known, now)
+        return cluster.recognise(known, now, accept_other=accept_other)
+
+    def _recognise(self, accept_other: bool) -> None:
+        if (cluster_id := self.deployment.cluster_id) is None:
+            return
+        record = self.record(cluster_id, accept_other=accept_other)
+        if record != cluster.load(paths.record_file(self.root, self.name)):
+            self.remember(record)
 
     def remember(self, record: cluster.ClusterRecord) -> None:
         """Store it."""

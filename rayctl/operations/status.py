@@ -81,7 +81,7 @@ def _ask_ray(session: Session, head: Node, address: str) -> tuple[str, ClusterVi
         with GcsClient(address, token=joined.ray_token(session), timeout_s=5) as client:
             return client.ray_version(), client.cluster(), ""
     except GcsError as e:
-        return "", None, f"{e.message} {e.hint}".strip()
+        return "", None, f"{e.message}. {e.hint}".strip()
 
 
 def _node(session: Session, node: Node, ray: RayNode | None, asked: bool, probe: bool) -> NodeStatus:

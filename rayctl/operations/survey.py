@@ -29,6 +29,12 @@ class Work:
         return self.busy or anything(dict(self.plan), self.wanted)
 
     @property
+    def steps(self) -> tuple[int, int]:
+        """How many set-up steps are to run, of how many."""
+        total = len(self.plan["steps"])
+        return total - self.wanted.first_step, total
+
+    @property
     def expects_ray(self) -> bool:
         """Whether Ray must know this node once the work is done."""
         ray = self.plan["ray"]
@@ -45,12 +51,14 @@ class Work:
         return lines or (["follow the run that is under way"] if self.busy else [])
 
 
-def survey(session: Session, options: Options, nodes: Sequence[Node]) -> list[Work]:
-    """Ask these nodes, the head first: a head that is going to be started anew starts its workers anew too."""
+def survey(session: Session, options: Options, nodes: Sequence[Node], *, head_restarts: bool = False) -> list[Work]:
+    """Ask these nodes, the head first: a head that is going to be started anew starts its workers anew too.
+
+    `head_restarts` says so of a head that is not among them, such as one that is yet to be launched.
+    """
     mount_digests = digests_of(session.deployment.mounts) if nodes else {}
     works = []
     head: str | None = None
-    head_restarts = False
     for node in sorted(nodes, key=lambda node: node.kind is not Kind.HEAD):
         seen = session.transport(node).probe(session.mark(node))
         plan = plan_of(session.deployment, node, mount_digests, options)

@@ -13,17 +13,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from rayctl import plan
-from rayctl.errors import NodeFailure, NodesFailed, Unreachable, UsageError
+from rayctl.errors import Interrupted, NodeFailure, NodesFailed, Unreachable, UsageError
 from rayctl.events import EventKind
-from rayctl.gcs.errors import GcsError
-from rayctl.operations import joined, machines, play
+from rayctl.gcs.errors import GcsError, GcsUnauthenticated
+from rayctl.operations import joined, machines, notices, play
 from rayctl.operations.select import select
 from rayctl.operations.session import Session
 from rayctl.operations.survey import Work, survey
-from rayctl.providers.base import Node
+from rayctl.providers.base import Kind, Node
 from rayctl.provision.driver import Outcome, Playbook
 from rayctl.provision.nodeplan import PHASES, Options
 
@@ -42,6 +43,7 @@ class UpOptions:
     limit: str | None = None
     lock_timeout_s: float = 60.0
     timeout_s: float | None = None
+    accept_other: bool = False
 
     def for_nodes(self, no_restart_in_file: bool) -> Options:
         """What is wanted of each node."""
@@ -52,6 +54,11 @@ class UpOptions:
             rerun_from=self.rerun_from - 1 if self.rerun_from else None,
             check=self.check,
         )
+
+    def words(self) -> list[str]:
+        """The flags that an `up` which goes on from here needs too."""
+        words = ["--no-restart"] if self.restart == "never" else []
+        return words + (["--limit", self.limit] if self.limit else [])
 
 
 @dataclass(frozen=True)
@@ -73,9 +80,21 @@ def up(session: Session, options: UpOptions, confirm: Callable[[Sequence[str]], 
     began = time.monotonic()
     session.refuse_what_is_not_built()
     session.require_local_files()
-    with session.one_writer(options.lock_timeout_s):
-        result = _Up(session, options, confirm).run()
-        return replace(result, seconds=time.monotonic() - began)
+    notices.tell(session)
+    # a check touches nothing, so it need not keep others from doing so
+    writer = nullcontext() if options.check else session.one_writer(options.lock_timeout_s, accept_other=options.accept_other)
+    try:
+        with writer:
+            result = _Up(session, options, confirm).run()
+            return replace(result, seconds=time.monotonic() - began)
+    except (Interrupted, KeyboardInterrupt) as e:
+        raise Interrupted(str(e) or "interrupted; what was done stays done", hint=_resume(session, options)) from None
+
+
+def _resume(session: Session, options: UpOptions) -> str:
+    flags = {"min_workers": "--min-workers", "max_workers": "--max-workers"}
+    numbers = [word for key, flag in flags.items() if key in session.overrides for word in (flag, str(session.overrides[key]))]
+    return session.command("up", *numbers, *options.words())
 
 
 class _Up:
@@ -89,7 +108,8 @@ class _Up:
     def run(self) -> UpResult:
         wanted = self._wanted_machines()
         ending = {item.node.id for item in wanted.endings}
-        works = self._survey([node for node in self._existing() if node.id not in ending])
+        new_head = any(launch.kind is Kind.HEAD for launch in wanted.launches)
+        works = self._survey([node for node in self._existing() if node.id not in ending], head_restarts=new_head)
         lines = machines.explain(wanted) + _lines(works)
         if self.options.check:
             return self._check(works, lines)
@@ -104,19 +124,26 @@ class _Up:
         return self._result(works, JOIN_S)
 
     def _wanted_machines(self) -> plan.Machines:
-        if self.options.limit or self.options.restart_only:
-            if self.session.deployment.head is None:
-                raise UsageError("there is no cluster yet", hint=f"Bring it up first: rayctl up {self.session.loaded.path}")
+        head, config = self.session.deployment.head, self.session.deployment.config
+        if head is not None and head.type != config.head_type:
+            raise UsageError(
+                f"the head {head.name} is of the type `{head.type}`, but the file's head type is `{config.head_type}`",
+                hint=f"Give the type its old name, or begin anew: {self.session.command('down')}",
+            )
+        if self.options.limit is not None or self.options.restart_only:
+            if head is None:
+                raise UsageError("there is no cluster yet", hint=f"Bring it up first: {self.session.command('up')}")
             return plan.Machines()
-        return plan.machines(self.session.deployment.config, self.session.deployment.nodes)
+        return plan.machines(config, self.session.deployment.nodes)
 
     def _existing(self) -> list[Node]:
+        """The nodes that this `up` is about; those of a type that the file no longer has only wait for their end."""
         deployment = self.session.deployment
         nodes = [*([deployment.head] if deployment.head else []), *deployment.workers]
-        return select(nodes, self.options.limit)
+        return select([node for node in nodes if node.type in deployment.config.available_node_types], self.options.limit)
 
-    def _survey(self, nodes: Sequence[Node]) -> list[Work]:
-        works = survey(self.session, self.node_options, nodes)
+    def _survey(self, nodes: Sequence[Node], *, head_restarts: bool = False) -> list[Work]:
+        works = survey(self.session, self.node_options, nodes, head_restarts=head_restarts)
         steps = max((len(work.plan["steps"]) for work in works), default=0)
         if self.options.rerun_from and works and self.options.rerun_from > max(steps, 1):
             raise UsageError(f"--rerun {self.options.rerun_from}: there are only {steps} set-up steps")
@@ -131,13 +158,18 @@ class _Up:
             {"rayctl_restart": self.node_options.restart, "rayctl_rerun_from": self.options.rerun_from or 0},
             self.options.check, self.options.diff, self.node_options.phases,
         )  # fmt: skip
-        totals = {work.node.name: len(work.plan["steps"]) for work in works}
-        self.outcome = play.run(self.session, playbook, totals, self.options.timeout_s)
-        self.failures += play.failures(self.outcome, names)
+        steps = {work.node.name: work.steps for work in works}
+        self.outcome = play.run(self.session, playbook, steps, self.options.timeout_s)
+        failures = play.failures(self.outcome, names)
+        for failure in failures:
+            if failure.node not in self.outcome.nodes:  # nobody has told of its end yet
+                status = "unreachable" if failure.unreachable else "failed"
+                self.session.bus.emit(EventKind.NODE_ENDED, failure.node, status=status, text=failure.reason)
+        self.failures += failures
 
     def _check(self, works: Sequence[Work], lines: list[str]) -> UpResult:
         self._play([work for work in works if work.needed])
-        self._raise_failures()
+        self._raise_failures(works)
         return replace(self._summary(works, {}), lines=tuple(lines))
 
     def _known(self, works: Sequence[Work]) -> UpResult:
@@ -161,21 +193,27 @@ class _Up:
             if node.id not in found:
                 reason = f"Ray runs there, but the head does not know it (waited {patience_s:g} s)"
                 self.failures.append(NodeFailure(node.name, reason))
-        self._raise_failures()
+            elif node.name in self.outcome.nodes:
+                self.session.bus.emit(EventKind.NODE_JOINED, node.name)
+        self._raise_failures(works)
         return self._summary(works, found)
 
     def _ask_ray(self, nodes: Sequence[Node], patience_s: float) -> dict[str, object]:
         if not nodes:
             return {}
+
+        def tell(count: int) -> None:
+            self.session.bus.emit(EventKind.HEARTBEAT, text=f"{count} of {len(nodes)} nodes joined")
+
+        tell(0)
         try:
-            found: dict[str, object] = dict(joined.wait(self.session, nodes, patience_s, self._tell_joined))
+            found: dict[str, object] = dict(joined.wait(self.session, nodes, patience_s, tell))
+        except GcsUnauthenticated:
+            raise  # a restart would throw out whoever has the right token
         except GcsError as e:
             self.session.bus.emit(EventKind.WARNING, text=e.message, hint=e.hint)
             return {}
         return found
-
-    def _tell_joined(self, count: int) -> None:
-        self.session.bus.emit(EventKind.HEARTBEAT, text=f"{count} nodes joined")
 
     def _summary(self, works: Sequence[Work], found: dict[str, object]) -> UpResult:
         changed = tuple(name for name, done in self.outcome.nodes.items() if done["changed"])
@@ -186,14 +224,17 @@ class _Up:
             address=joined.gcs_address(self.session) if self.session.deployment.head else "", diffs=diffs,
         )  # fmt: skip
 
-    def _raise_failures(self) -> None:
+    def _raise_failures(self, works: Sequence[Work]) -> None:
         if not self.failures:
             return
-        resume = f"rayctl up {self.session.loaded.path}"
+        resume = _resume(self.session, self.options)
         if all(failure.unreachable for failure in self.failures) and not self.outcome.nodes:
             raise Unreachable("no node answered: " + "; ".join(f"{f.node}: {f.reason}" for f in self.failures), hint=resume)
-        count = len({failure.node for failure in self.failures})
-        raise NodesFailed(f"{count} node{'s' if count > 1 else ''} failed", tuple(self.failures), hint=resume)
+        failed = {failure.node for failure in self.failures}
+        well = len({work.node.name for work in works} - failed)
+        others = f"; the other {well} node{'s are' if well > 1 else ' is'} up" if well and not self.options.check else ""
+        message = f"{len(failed)} node{'s' if len(failed) > 1 else ''} failed{others}"
+        raise NodesFailed(message, tuple(self.failures), hint=resume)
 
 
 def _lines(works: Sequence[Work]) -> list[str]:

@@ -8,12 +8,10 @@ import path for that: code is imported from where Python would find it anyway.
 
 from __future__ import annotations
 
-import difflib
 import importlib
-import inspect
-from importlib.metadata import entry_points
 from typing import Any, Protocol
 
+from rayctl.config.problems import nearest
 from rayctl.config.provider import TYPES
 from rayctl.errors import Refused, UsageError
 from rayctl.providers.base import Provider
@@ -58,17 +56,18 @@ def provider_for(config: ProvidedCluster) -> Provider:
     return _class_of(config.provider.type, settings)(config.cluster_name, settings)
 
 
-def _class_of(type: str, settings: dict[str, Any]) -> type[Provider]:
-    if type in BUILT:
-        return _checked(BUILT[type], f'provider type "{type}"')
-    if type == "external":
+def _class_of(name: str, settings: dict[str, Any]) -> type[Provider]:
+    if name in BUILT:
+        return _checked(BUILT[name], f'provider type "{name}"')
+    if name == "external":
         return _external(str(settings.get("module", "")))
-    for point in entry_points(group=GROUP, name=type):
-        return _checked(point.value, f'provider type "{type}"')
-    if type in NOT_BUILT:
-        raise Refused(f'provider type "{type}" is not built yet: this rayctl brings up embedded clusters; nothing was touched.')
-    guess = difflib.get_close_matches(type, TYPES, 1)
-    raise UsageError(f'provider type "{type}" is unknown', hint=f'Did you mean "{guess[0]}"?' if guess else "")
+    from importlib.metadata import entry_points  # noqa: PLC0415 - a look at all that is installed; ours are found without
+
+    for point in entry_points(group=GROUP, name=name):
+        return _checked(point.value, f'provider type "{name}"')
+    if name in NOT_BUILT:
+        raise Refused(f'provider type "{name}" is not built yet: this rayctl brings up embedded clusters; nothing was touched.')
+    raise UsageError(f'provider type "{name}" is unknown', hint=nearest(name, TYPES))
 
 
 def _external(module: str) -> type[Provider]:
@@ -84,7 +83,7 @@ def _checked(target: str, what: str) -> type[Provider]:
     found = getattr(_imported(package, what), name, None)
     if found is None:
         raise Refused(f"{what}: {package} has no class {name}; nothing was touched.")
-    if not (inspect.isclass(found) and issubclass(found, Provider)):
+    if not (isinstance(found, type) and issubclass(found, Provider)):
         raise Refused(f"{what}: {name} is no subclass of rayctl.providers.base.Provider; nothing was touched.")
     if missing := ", ".join(sorted(found.__abstractmethods__)):
         raise Refused(f"{what}: {name} does not implement {missing}; nothing was touched.")

@@ -167,8 +167,17 @@ class Driver:
 
 
 def _playbooks_of(parent: int) -> list[int]:
-    pids = (int(p) for task in Path(f"/proc/{parent}/task").iterdir() for p in (task / "children").read_text().split())
-    return [pid for pid in pids if b"ansible-playbook" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    tasks = Path(f"/proc/{parent}/task").iterdir()
+    pids = (int(pid) for task in tasks for pid in _content(task / "children").split())
+    return [pid for pid in pids if b"ansible-playbook" in _content(Path(f"/proc/{pid}/cmdline"))]
+
+
+def _content(path: Path) -> bytes:
+    """A file of /proc; nothing when its thread or process has just ended."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 KEPT = re.compile(
@@ -206,6 +215,8 @@ def _environment(sink: Path) -> dict[str, str]:
         OWNER: f"{me.pid}/{me.started}",
         VARIABLE: str(sink),
     }
+    if folders := os.environ.get("PYTHONPATH"):  # Ansible runs in another folder, and a provider of the user's may lie there
+        variables["PYTHONPATH"] = os.pathsep.join(str(Path(folder).absolute()) for folder in folders.split(os.pathsep))
     if (root := _checkout()) is not None:
         variables["ANSIBLE_COLLECTIONS_PATH"] = str(root / "collections")
     return {key: value for key, value in variables.items() if value}

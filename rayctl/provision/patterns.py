@@ -15,28 +15,31 @@ from functools import cache
 
 @dataclass(frozen=True)
 class Rule:
-    """One exclude pattern; `base` is the folder (relative, "" for the root, else ending in "/") it was written in."""
+    """One exclude pattern; `base` is the folder (relative, "" for the root, else ending in "/") it was written in.
+
+    A pattern that is anchored there by a leading slash sees paths from there on, all others see whole paths.
+    """
 
     regex: re.Pattern[str]
     folders_only: bool
+    anchored: bool
     base: str = ""
 
     def excludes(self, relative: str, is_folder: bool) -> bool:
         """Whether the path, relative to the tree's root, is left out."""
         if (self.folders_only and not is_folder) or not relative.startswith(self.base):
             return False
-        return self.regex.fullmatch(relative[len(self.base) :]) is not None
+        return self.regex.fullmatch(relative[len(self.base) :] if self.anchored else relative) is not None
 
 
 def rules(patterns: Iterable[str], base: str = "") -> tuple[Rule, ...]:
     """Rules for patterns in rsync's spelling."""
-    return tuple(Rule(_regex(p), p.endswith("/") and p != "/", base) for p in patterns if p.strip("/"))
+    return tuple(Rule(_regex(p), p.endswith("/"), p.startswith("/"), base) for p in patterns if p.strip("/"))
 
 
 def merge_file(text: str, base: str) -> tuple[Rule, ...]:
-    """Rules of a per-directory file: a pattern a line; empty lines and comments do not count."""
-    lines = (line.strip() for line in text.splitlines())
-    return rules((line for line in lines if line and not line.startswith(("#", ";"))), base)
+    """Rules of a per-directory file: a pattern a line, blanks included; empty lines and comments do not count."""
+    return rules((line for line in re.split(r"[\r\n]", text) if line and not line.startswith(("#", ";"))), base)
 
 
 @cache
@@ -68,8 +71,33 @@ def _token(body: str, i: int) -> tuple[str, int]:
         return "[^/]", i + 1
     if body[i] == "\\" and i + 1 < len(body) and any(c in body for c in "*?["):
         return re.escape(body[i + 1]), i + 2
-    end = body.find("]", i + 2) if body[i] == "[" else -1
-    if end > 0:
-        inner = body[i + 1 : end].replace("\\", "\\\\").replace("[", "\\[")
-        return "[" + ("^" + inner[1:] if inner[0] in "!^" else inner) + "]", end + 1
+    if body[i] == "[":
+        found = _SET.match(body, i)
+        return (_set(found["not"], found["items"]), found.end()) if found else (NOTHING, i + 1)
     return re.escape(body[i]), i + 1
+
+
+NOTHING = "(?!)"  # a set that is never closed, or is empty, matches no name
+# `]` first stands for itself; a backslash takes the next character's meaning away
+_SET = re.compile(r"\[(?P<not>[!^]?)(?P<items>\]?(?:\\.|\[:[a-z]+:\]|[^]\\])*)\]", re.DOTALL)
+_ITEM = re.compile(r"\[:(?P<class>[a-z]+):\]|(?P<low>\\?.)-(?P<high>\\?.)|(?P<one>\\?.)", re.DOTALL)
+_CLASSES = {
+    "alpha": "a-zA-Z", "digit": "0-9", "alnum": "a-zA-Z0-9", "upper": "A-Z", "lower": "a-z", "space": r"\s",
+    "xdigit": "0-9a-fA-F", "punct": r"!-\/:-@\[-`{-~", "blank": r" \t", "cntrl": r"\x00-\x1f\x7f", "graph": "!-~",
+    "print": " -~",
+}  # fmt: skip
+
+
+def _set(negation: str, items: str) -> str:
+    """A set of characters; never a slash."""
+    inside = "".join(_item(found) for found in _ITEM.finditer(items))
+    if negation:
+        return f"[^/{inside}]"
+    return f"(?!/)[{inside}]" if inside else NOTHING
+
+
+def _item(found: re.Match[str]) -> str:
+    if found["class"]:
+        return _CLASSES.get(found["class"], "")
+    low, high = (re.escape((found[end] or found["one"])[-1]) for end in ("low", "high"))
+    return f"{low}-{high}" if low[-1] <= high[-1] else ""

@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import IO, Any
 
 from rayctl.node import wire
 
 STDERR_KEPT = 65536
+CLOSE_S = 10.0  # a process that does not end although its line is closed is killed
 
 
 class Channel:
@@ -32,9 +34,9 @@ class Channel:
         self._write(opening)
 
     def _read_stderr(self) -> None:
-        assert self.process.stderr is not None
-        while chunk := self.process.stderr.read1(65536):  # type: ignore[attr-defined]
-            self._stderr = (self._stderr + chunk)[-STDERR_KEPT:]
+        with _pipe(self.process.stderr) as pipe:
+            while chunk := os.read(pipe.fileno(), 65536):
+                self._stderr = (self._stderr + chunk)[-STDERR_KEPT:]
 
     @property
     def stderr(self) -> str:
@@ -42,31 +44,39 @@ class Channel:
         return self._stderr.decode("utf-8", "replace").strip()
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """One line to the node. A line that is cut is no error here: the reason follows in `close()`."""
+        """One line to the node, also from a signal handler. A line that is cut is no error: the reason follows in `close()`."""
         self._write(wire.encode(dict(message)))
 
     def _write(self, data: bytes) -> None:
-        assert self.process.stdin is not None
-        with suppress(BrokenPipeError):
-            self.process.stdin.write(data)
-            self.process.stdin.flush()
+        """Past the file object: it may not be entered a second time by a signal handler."""
+        with suppress(OSError, ValueError):  # cut at the other end, or closed here
+            while data:
+                data = data[os.write(_pipe(self.process.stdin).fileno(), data) :]
 
     def __iter__(self) -> Iterator[wire.Message]:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
+        for line in _pipe(self.process.stdout):
             message = wire.unmark(line)
             if message is not None:
                 yield message
 
     def close(self) -> int:
         """End the line; the exit status of the process. What runs on the node goes on."""
-        assert self.process.stdin is not None
         with suppress(BrokenPipeError):
-            self.process.stdin.close()
-        status = self.process.wait()
+            _pipe(self.process.stdin).close()
+        try:
+            status = self.process.wait(CLOSE_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            status = self.process.wait()
         self._reader.join(0.2)
+        _pipe(self.process.stdout).close()
         return status
 
     def kill(self) -> None:
         """Cut the line at once."""
         self.process.kill()
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    assert pipe is not None
+    return pipe

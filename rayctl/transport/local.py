@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import shutil
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rayctl.node import control, probe, processes, steps
+from rayctl.errors import StateRefused
+from rayctl.node import control, noise, probe, processes, steps
+from rayctl.node.state import NodeError
 from rayctl.providers.base import Connection
 from rayctl.state.private import private_dir
 from rayctl.transport.channel import Channel
@@ -25,8 +29,7 @@ OURS = re.compile(
 )
 # the command is an argument of its own: it is parsed once, by eval, as if it had been typed
 QUICK = f'{steps.PRELUDE}_command=$1; set --; (eval "$_command")'
-
-
+PIPE_BYTES = 65536
 OWNER = "RAYCTL_OWNER"  # pid/start time of the wrapper that runs this playbook
 
 
@@ -44,8 +47,11 @@ def _owner_environment() -> dict[str, str] | None:
     pid, _, started = os.environ.get(OWNER, "").partition("/")
     if not pid or not processes.alive(int(pid), int(started)):
         return None
-    with open(f"/proc/{pid}/environ", "rb") as f:  # noqa: PTH123
-        entries = [os.fsdecode(entry).partition("=") for entry in f.read().split(b"\0") if entry]
+    try:
+        content = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return None  # it ended just now, or runs as another user
+    entries = [os.fsdecode(entry).partition("=") for entry in content.split(b"\0") if entry]
     return {name: value for name, _, value in entries}
 
 
@@ -66,11 +72,13 @@ class LocalTransport:
 
     def probe(self, mark: str) -> dict[str, Any]:
         """What the node remembers and whether its Ray lives (`node/probe.py`)."""
-        return probe.look(self.connection.state_dir, mark)
+        with _refused():
+            return probe.look(self.connection.state_dir, mark)
 
     def cancel(self) -> bool:
         """End the run that is under way there; whether there was one."""
-        return control.stop_runner(self.connection.state_dir)
+        with _refused():
+            return control.stop_runner(self.connection.state_dir)
 
     def put(self, source: Path) -> str:
         """Copy a file into the node's own folder; its path there."""
@@ -80,19 +88,24 @@ class LocalTransport:
     def run(self, command: str, env: Mapping[str, str]) -> int:
         """Run one command in a login shell as Ray's launcher does, with our stdin, stdout and stderr; its exit code.
 
-        A death by signal n is 128 + n, as in a shell.
+        It begins in the home folder, where an ssh login begins. A death by signal n is 128 + n, as in a shell.
         """
         environment = {**caller_environment(), **self.connection.env, **env}
         environment["RAYCTL_PATH"] = os.pathsep.join(self.connection.path_prefix)
         shell = ["/bin/bash", "--login", "-i", "-c", QUICK, "bash", command]
+        home = Path("~").expanduser()
+        folder = home if home.is_dir() else Path("/")
         if _has_terminal():
-            return _exit_code(subprocess.Popen(shell, env=environment))
-        child = subprocess.Popen(shell, env=environment, stderr=subprocess.PIPE)
+            return _exit_code(subprocess.Popen(shell, env=environment, cwd=folder))
+        child = subprocess.Popen(shell, env=environment, cwd=folder, stderr=subprocess.PIPE)
         assert child.stderr is not None
-        pump = threading.Thread(target=copy_without_noise, args=(child.stderr.fileno(), 2), daemon=True)
+        ended = threading.Event()
+        pump = threading.Thread(target=copy_without_noise, args=(child.stderr.fileno(), 2, ended.is_set), daemon=True)
         pump.start()
         code = _exit_code(child)
-        pump.join(0.2)  # not for ever: a background child may keep stderr open
+        ended.set()
+        pump.join()
+        child.stderr.close()
         return code
 
 
@@ -114,28 +127,46 @@ def _has_terminal() -> bool:
     return True
 
 
-def copy_without_noise(source: int, target: int) -> None:
-    """Copy a file descriptor to its end, leaving out what bash says about job control before anything else."""
-    head = b""
-    while chunk := os.read(source, 65536):
-        head = _without_noise(head + chunk)
-        if head and not _may_become_noise(head):
-            os.write(target, head)
-            break
-    while chunk := os.read(source, 65536):
-        os.write(target, chunk)
+def copy_without_noise(source: int, target: int, ended: Callable[[], bool] = lambda: False) -> None:
+    """Copy a file descriptor to its end, leaving out what bash says about job control.
+
+    Once `ended` says so, the end is where nothing more comes: a background child may keep the descriptor open. Goes on
+    reading when nobody reads `target` any more: the command must not be held by that.
+    """
+    quiet, heard = noise.Quiet(), True
+    for chunk in _chunks(source, ended):
+        heard = heard and _written(target, quiet.feed(chunk))
+    if heard:
+        _written(target, quiet.rest())
 
 
-NOISE = (b"bash: cannot set terminal process group (", b"bash: no job control in this shell")
+def _chunks(source: int, ended: Callable[[], bool]) -> Iterator[bytes]:
+    left = PIPE_BYTES  # more than a pipe holds, an ended command cannot have left in it
+    while left > 0:
+        over = ended()
+        if select.select([source], [], [], 0.1)[0]:
+            chunk = os.read(source, PIPE_BYTES)
+            if not chunk:
+                return
+            yield chunk
+            left -= len(chunk) if over else 0
+        elif over:
+            return
 
 
-def _without_noise(head: bytes) -> bytes:
-    line, newline, rest = head.partition(b"\n")
-    while newline and line.startswith(NOISE):
-        head = rest
-        line, newline, rest = head.partition(b"\n")
-    return head
+def _written(target: int, data: bytes) -> bool:
+    try:
+        while data:
+            data = data[os.write(target, data) :]
+    except OSError:
+        return False
+    return True
 
 
-def _may_become_noise(head: bytes) -> bool:
-    return b"\n" not in head and any(head.startswith(noise) or noise.startswith(head) for noise in NOISE)
+@contextmanager
+def _refused() -> Iterator[None]:
+    """The node's own errors as those of the controller that it is here."""
+    try:
+        yield
+    except NodeError as e:
+        raise StateRefused(str(e)) from None

@@ -19,9 +19,20 @@ from rayctl import node
 from rayctl.node import wire
 
 # in the order in which they import each other
-MODULES = ("processes", "wire", "state", "steps", "control", "hub", "look", "ray", "probe", "run", "front")
-NO_PYTHON = 88  # exit status when no interpreter was found
-BOOT = """import sys,json,zlib,types
+MODULES = (
+    "processes", "wire", "noise", "state", "ending", "steps", "control", "follower", "hub",
+    "look", "ray", "probe", "work", "start", "run", "runner", "front",
+)  # fmt: skip
+NO_PYTHON = 88  # exit status when no interpreter will do
+# argv: this text, and the interpreters that are left to try
+BOOT = f"""import sys,os
+if sys.version_info<(3,8):
+ b=sys.argv[1]
+ for i in range(2,len(sys.argv)):
+  try:os.execvp(sys.argv[i],[sys.argv[i],'-I','-S','-c',b,b]+sys.argv[i+1:])
+  except OSError:pass
+ sys.exit({NO_PYTHON})
+import json,zlib,types
 b=sys.stdin.buffer
 m=json.loads(zlib.decompress(b.read(int(b.readline()))).decode())
 p=types.ModuleType('rayctl_node');p.__path__=[];sys.modules['rayctl_node']=p
@@ -30,6 +41,10 @@ for n,s in m:
  exec(compile(s,'rayctl_node/'+n+'.py','exec'),t.__dict__);setattr(p,n,t)
 p.front.main()
 """
+TRY = (
+    'while [ $# -gt 0 ]; do p=$1; shift; command -v "$p" >/dev/null 2>&1 && exec "$p" -I -S -c "$b" "$b" "$@"; done; '
+    f"exit {NO_PYTHON}"
+)
 
 
 @cache
@@ -42,12 +57,8 @@ def parcel() -> bytes:
 
 
 def boot_command(interpreters: Sequence[str]) -> str:
-    """The shell command that starts the node's end of the line in the first of these interpreters that exists."""
-    tries = (
-        f"command -v {shlex.quote(python)} >/dev/null 2>&1 && exec {shlex.quote(python)} -I -S -c {shlex.quote(BOOT)}"
-        for python in interpreters
-    )
-    return f"{'; '.join(tries)}; exit {NO_PYTHON}"
+    """The shell command that starts the node's end of the line in the first of these interpreters that is 3.8 or newer."""
+    return f"b={shlex.quote(BOOT)}; set -- {shlex.join(interpreters)}; {TRY}"
 
 
 def opening(request: Mapping[str, Any]) -> bytes:

@@ -7,11 +7,10 @@ import subprocess
 import sys
 import venv
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import BIN, ROOT, Bench, interrupt
+from playbook_bench import BIN, ROOT, Bench, interrupt
 
 pytestmark = [pytest.mark.ansible, pytest.mark.slow]
 Until = Callable[..., Any]
@@ -174,7 +173,7 @@ def test_a_running_playbook_keeps_other_writers_away(bench: Bench, until: Until)
         stdout=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     try:
-        until(lambda: (bench.out / "text").exists())
+        until((bench.out / "text").exists)
         second = bench.rayctl("up", "-y", "--lock-timeout", "0", str(bench.file))
         assert second.returncode == 5, second.stderr
         assert "playbook" in second.stderr

@@ -24,7 +24,7 @@ def system(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     machines = tmp_path / "machines"
     external = Block("external", {"module": "external_provider.FolderProvider", "folder": str(machines)})
     systems: dict[str, Callable[[], System]] = {
-        "embedded": lambda: FileSystem(Block("embedded"), records / ".lock", records / "demo" / "nodes"),
+        "embedded": lambda: FileSystem(Block("embedded"), scratch.base() / ".lock", records / "demo" / "nodes"),
         "external": lambda: FileSystem(external, machines / ".demo.lock", machines / "demo"),
         "simulated": lambda: SimulatedSystem(None),
         "simulated-file": lambda: SimulatedSystem(tmp_path / "world.json"),

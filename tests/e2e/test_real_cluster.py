@@ -129,9 +129,11 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[set[processes.
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory, foreign: set[processes.Process]) -> Iterator[Cluster]:
     made = Cluster(tmp_path_factory.mktemp("real"))
-    made.up()
-    yield made
-    made.rayctl("down", "-y", str(made.file), code=None)
+    try:
+        made.up()
+        yield made
+    finally:
+        made.rayctl("down", "-y", str(made.file), code=None)
 
 
 def test_all_nodes_joined_with_what_the_file_gives_them(cluster: Cluster) -> None:

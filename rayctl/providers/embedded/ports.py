@@ -26,6 +26,7 @@ DAEMONS = {
     "runtime-env-agent-port": 8,
 }
 HEAD_DAEMONS = {"port": 0, "ray-client-server-port": 1, "dashboard-port": 2}
+HEAD_VARIABLES = {"AUTOSCALER_METRIC_PORT": 9, "DASHBOARD_METRIC_PORT": 10}  # of Ray; there are no flags for these
 
 
 def flags(first: int, *, head: bool) -> dict[str, str]:
@@ -34,6 +35,11 @@ def flags(first: int, *, head: bool) -> dict[str, str]:
     numbers = {flag: first + offset for flag, offset in offsets.items()}
     numbers |= {"min-worker-port": first + FOR_WORKERS, "max-worker-port": first + SIZE - 1}
     return {flag: str(number) for flag, number in numbers.items()}
+
+
+def variables(first: int) -> dict[str, str]:
+    """The ports of a head that Ray takes from its environment: with its defaults, two heads of a machine would want one."""
+    return {name: str(first + offset) for name, offset in HEAD_VARIABLES.items()}
 
 
 def blocks(ephemeral: tuple[int, int], *, uid: int = 0) -> list[int]:

@@ -91,6 +91,7 @@ class EmbeddedProvider(Provider):
             kind="local",
             address=node.addresses.internal if node.addresses else "127.0.0.1",
             state_dir=str(self._records.state_dir(node.name)),
+            env=ports.variables(self._record_of(node).first_port) if node.kind is Kind.HEAD else {},
             path_prefix=(str(Path(python).parent),),
             python=(python,),
         )
@@ -109,12 +110,16 @@ class EmbeddedProvider(Provider):
         Ray opens its temporary folder to all users, so it gets one inside of the node's own, which stays closed. That one is
         made anew where a reboot emptied /tmp.
         """
-        record = next((record for record in self._records.nodes() if record.id == node.id), None)
-        if record is None:
-            raise self._unknown(node.id)
+        record = self._record_of(node)
         scratch.make(Path(record.scratch))
         address = {"node-ip-address": f"127.0.0.{record.number}", "temp-dir": f"{record.scratch}/ray"}
         return address | ports.flags(record.first_port, head=node.kind is Kind.HEAD)
+
+    def _record_of(self, node: Node) -> Record:
+        record = next((record for record in self._records.nodes() if record.id == node.id), None)
+        if record is None:
+            raise self._unknown(node.id)
+        return record
 
     def _claim(self, slot: Slot, request: LaunchRequest, cluster_id: str) -> Record:
         """The slot's record: the one there is, or a new one. Its folders come after it, so that none is without a record."""

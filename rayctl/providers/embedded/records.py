@@ -2,12 +2,14 @@
 """What is stored of embedded clusters: their identity and a record per node.
 
 <home>/embedded/
-    .lock                  held while something is chosen or changed, over all clusters: addresses and ports are shared
     .logs/<cluster>/<id>/  step logs of nodes that are gone
     <cluster>/
         cluster.json       the cluster's identity
         nodes/<name>.json  a node's record: it exists as long as this file
         nodes/<name>/      the node's own folder, with the runner's state
+
+Addresses and ports are shared by all of a user's clusters on this machine, also by those of other homes (RAYCTL_HOME). So
+the lock lies beside the nodes' temporary folders, in /tmp/rayctl-<uid>, and so does a link to each home.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import fcntl
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -23,6 +26,7 @@ from pathlib import Path
 
 from rayctl.errors import Category, ProviderError
 from rayctl.providers.base import Addresses, Kind, Node, NodeState
+from rayctl.providers.embedded import scratch
 from rayctl.state import files, paths
 from rayctl.state.private import open_lock
 
@@ -88,10 +92,11 @@ class Records:
     @contextmanager
     def locked(self, deadline_s: float) -> Iterator[None]:
         """Keep all other writers out. Raises `ProviderError` (transient) when they do not let us in within the deadline."""
-        path = self._all / ".lock"
+        path = scratch.base() / ".lock"
         descriptor = open_lock(path)
         try:
             _lock(descriptor, path, deadline_s)
+            self._be_known()
             yield
         finally:
             os.close(descriptor)
@@ -110,8 +115,16 @@ class Records:
         return _read(self._nodes)
 
     def everywhere(self) -> list[Record]:
-        """The records of all embedded clusters of this user."""
-        return [record for folder in sorted(self._all.glob("[!.]*/nodes")) for record in _read(folder)]
+        """The records of all embedded clusters of this user on this machine."""
+        homes = {self._all.resolve(), *(link.resolve() for link in scratch.base().glob(".home-*"))}
+        folders = sorted(folder for home in homes if home.is_dir() for folder in home.glob("[!.]*/nodes"))
+        return [record for folder in folders for record in _read(folder)]
+
+    def _be_known(self) -> None:
+        """Let clusters of other homes see what is taken here."""
+        link = scratch.base() / f".home-{uuid.uuid5(uuid.NAMESPACE_URL, str(self._all)).hex}"
+        with suppress(FileExistsError):
+            link.symlink_to(self._all)
 
     def save(self, record: Record) -> None:
         """Write a record, new or changed."""

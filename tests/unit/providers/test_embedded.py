@@ -296,7 +296,7 @@ def test_a_record_with_a_foreign_path_removes_nothing_there(home: Path, tmp_path
 
 def test_a_folder_in_tmp_that_someone_else_can_write_is_refused() -> None:
     provider = cluster()
-    scratch.base().mkdir(parents=True)
+    scratch.base().mkdir(parents=True, exist_ok=True)
     scratch.base().chmod(0o777)
     with pytest.raises(StateRefused):
         launch(provider, "demo-0")
@@ -370,3 +370,14 @@ def test_start_flags_of_a_node_that_is_gone_are_refused() -> None:
     provider.terminate([node.id])
     with pytest.raises(ProviderError, match="no node with the id"):
         provider.start_flags(node)
+
+
+def test_clusters_of_two_homes_share_no_address_and_no_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = launch(cluster(), "demo-0", "demo-1")
+    monkeypatch.setenv("RAYCTL_HOME", str(tmp_path / "another home"))
+    there = cluster("demo", OTHER_ID)
+    nodes = launch(there, "demo-0")
+    assert not set(addresses(nodes)) & set(addresses(here))
+    monkeypatch.setenv("RAYCTL_HOME", str(tmp_path / "home"))
+    taken = {cluster().start_flags(node)["node-manager-port"] for node in here}
+    assert there.start_flags(nodes[0])["node-manager-port"] not in taken

@@ -63,3 +63,11 @@ def test_a_block_on_record_is_not_chosen_even_when_nothing_listens(free_blocks: 
     first, second, *_ = free_blocks
     assert ports.choose([first, second], taken={first}) == second
     assert ports.choose([first, second], taken={first, second}) is None
+
+
+def test_what_a_head_takes_from_its_environment_lies_in_its_own_block_and_is_nobody_elses() -> None:
+    given = {int(value) for name, value in ports.flags(10240, head=True).items() if "worker" not in name}
+    variables = {int(value) for value in ports.variables(10240).values()}
+    assert len(variables) == 2
+    assert not variables & given
+    assert all(10240 <= port < 10240 + ports.FOR_WORKERS for port in variables)

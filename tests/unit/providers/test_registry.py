@@ -6,6 +6,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from importlib import metadata
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from types import SimpleNamespace
@@ -45,7 +46,7 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_our_own_are_found_without_a_look_at_what_is_installed(
     type: str, cls: type[Provider], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "entry_points", None)
+    monkeypatch.setattr(metadata, "entry_points", None)
     provider = serve(type)
     assert isinstance(provider, cls)
     assert provider.cluster_name == "demo"
@@ -68,12 +69,12 @@ def test_a_known_type_that_is_not_built_is_refused_in_one_sentence(type: str) ->
 def test_a_misspelt_type_is_a_mistake_in_the_file() -> None:
     with pytest.raises(UsageError) as mistake:
         serve("embeded")
-    assert mistake.value.hint == 'Did you mean "embedded"?'
+    assert mistake.value.hint == "did you mean `embedded`?"
 
 
 def test_an_installed_package_may_serve_a_type(monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint("aws", "rayctl.providers.simulated:SimulatedProvider", registry.GROUP)
-    monkeypatch.setattr(registry, "entry_points", lambda group, name: EntryPoints([point]).select(group=group, name=name))
+    monkeypatch.setattr(metadata, "entry_points", lambda group, name: EntryPoints([point]).select(group=group, name=name))
     assert isinstance(serve("aws"), SimulatedProvider)
 
 

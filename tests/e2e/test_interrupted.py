@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs that do not get to their end by themselves: Ctrl-C, kill -9, time-outs, two at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.ansible, pytest.mark.slow]
+ALL = ["demo-head-1", "demo-worker-1", "demo-worker-2"]
+
+
+def slow(standin: Any, seconds: float) -> None:
+    """Three nodes whose first step is quick and whose second takes so long, unless there is a file `hurry`."""
+    wait = f"for i in $(seq {int(seconds * 10)}); do test -e {standin.out}/hurry && break; sleep 0.1; done"
+    standin.write(standin.note("one"), standin.note("two", f"{wait}; echo $RAYCTL_STEP >> {standin.out}/three"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_nothing_running_and_says_how_to_resume(standin: Any, number: signal.Signals) -> None:
+    slow(standin, 300)
+    up = standin.start("up", "-y", str(standin.file), "--no-restart")
+    standin.until(lambda: standin.noted("two") == ALL)
+    began = time.monotonic()
+    os.killpg(up.pid, number)
+    _, err = up.communicate(timeout=20)
+    assert time.monotonic() - began < 5
+    assert up.returncode == 130
+    assert standin.processes() == []
+    assert "Traceback" not in err
+    resume = err.splitlines()[-1].strip()
+    assert resume == f"rayctl up {standin.file} --no-restart"
+
+    (standin.out / "hurry").touch()
+    subprocess.run(["bash", "-c", f"{resume} -y"], env=standin.env, capture_output=True, check=True)
+    assert standin.noted("one") == ALL, "what was done stays done"
+    assert standin.noted("two") == sorted(ALL * 2)
+    assert standin.noted("three") == ALL
+
+
+def test_after_kill_9_the_next_up_follows_the_steps_that_run(standin: Any) -> None:
+    slow(standin, 4)
+    first = standin.start("up", "-y", str(standin.file))
+    standin.until(lambda: standin.noted("two") == ALL)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    again = standin.up()
+    assert "an earlier run is still at work here; following it" in again.stderr
+    for step in ("one", "two", "three", "starts"):
+        assert standin.noted(step) == ALL, f"{step} ran once"
+    assert list((standin.home / "ansible").iterdir()) == [], "what the killed one left there is gone"
+
+
+def test_the_second_of_two_waits_and_finds_nothing_to_do(standin: Any) -> None:
+    slow(standin, 2)
+    first = standin.start("up", "-y", str(standin.file))
+    standin.until(lambda: standin.noted("two"))
+    hasty = standin.up("--lock-timeout", "0", code=5)
+    assert f"rayctl up demo (pid {first.pid}" in hasty.stderr
+    second = standin.up()
+    assert f"waiting for rayctl up demo (pid {first.pid}" in second.stderr
+    assert "nothing changed" in second.stdout
+    assert first.wait(10) == 0
+    assert standin.noted("three") == ALL
+
+
+def test_a_time_limit_ends_the_steps_and_counts_as_failure(standin: Any) -> None:
+    slow(standin, 300)
+    began = time.monotonic()
+    failed = standin.up("--timeout", "2", code=1)
+    assert time.monotonic() - began < 12
+    assert "rayctl up" in failed.stderr.splitlines()[-1]
+    assert failed.stderr.count("✗ ") >= 1
+    assert standin.processes() == []
+
+
+def test_a_long_step_gives_signs_of_life_in_plain_lines(standin: Any) -> None:
+    standin.write({"command": "sleep 3.5", "name": "the long one"})
+    lines = standin.up().stderr.splitlines()
+    assert any("demo-worker-1" in line and "step 1/1 running for 2 s: the long one" in line for line in lines)

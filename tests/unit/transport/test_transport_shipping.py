@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The package gets to a node through one exec, into the first interpreter that is new enough."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rayctl import node
+from rayctl.transport import shipping
+
+MODULES = sorted(path.stem for path in Path(node.__file__).parent.glob("*.py") if path.stem != "__init__")
+PYENV = Path("~/.pyenv/versions").expanduser()
+OLD = [str(path) for minor in (6, 7) for path in PYENV.glob(f"3.{minor}.*/bin/python")]
+
+
+def boot(interpreters: list[str], data: bytes = b"", path: str = "/usr/bin:/bin") -> subprocess.CompletedProcess[bytes]:
+    command = ["/bin/sh", "-c", shipping.boot_command(interpreters)]
+    return subprocess.run(command, input=data, capture_output=True, check=False, timeout=60, env={"PATH": path})
+
+
+def test_every_module_is_shipped_after_those_it_imports() -> None:
+    assert sorted(shipping.MODULES) == MODULES
+    for position, name in enumerate(shipping.MODULES):
+        source = (Path(node.__file__).parent / f"{name}.py").read_text()
+        for statement in ast.walk(ast.parse(source, feature_version=(3, 8))):
+            if isinstance(statement, ast.ImportFrom) and statement.level:
+                needed = [statement.module] if statement.module else [alias.name for alias in statement.names]
+                assert set(needed) <= set(shipping.MODULES[:position]), name
+
+
+def test_what_is_shipped_imports_the_standard_library_only() -> None:
+    for name in shipping.MODULES:
+        for statement in ast.walk(ast.parse((Path(node.__file__).parent / f"{name}.py").read_text())):
+            if isinstance(statement, ast.Import):
+                assert {alias.name.split(".")[0] for alias in statement.names} <= sys.stdlib_module_names
+            elif isinstance(statement, ast.ImportFrom) and not statement.level:
+                assert str(statement.module).split(".")[0] in sys.stdlib_module_names
+
+
+def test_the_parcel_is_small() -> None:
+    assert len(shipping.parcel()) < 40_000
+
+
+def test_it_serves_a_request(tmp_path: Path) -> None:
+    request = {"op": "probe", "state_dir": str(tmp_path), "mark": "c/n"}
+    assert b'"broken": "it was not started yet"' in boot([sys.executable], shipping.opening(request)).stdout
+
+
+def test_the_first_interpreter_that_exists_is_taken(tmp_path: Path) -> None:
+    other = tmp_path / "it's a python"
+    other.write_text("#!/bin/sh\necho other\n")
+    other.chmod(0o755)
+    assert boot(["no-such-python", str(other), sys.executable]).stdout == b"other\n"
+
+
+def test_without_any_interpreter_the_exit_status_says_so() -> None:
+    assert boot(["no-such-python", "/none/either"]).returncode == shipping.NO_PYTHON
+
+
+@pytest.mark.skipif(not OLD, reason="no Python older than 3.8 on this machine")
+def test_interpreters_that_are_too_old_are_passed_over(tmp_path: Path) -> None:
+    request = shipping.opening({"op": "probe", "state_dir": str(tmp_path), "mark": "c/n"})
+    assert b'"event": "done"' in boot([*OLD, "no-such-python", sys.executable], request).stdout
+    assert boot(OLD, request).returncode == shipping.NO_PYTHON
+    assert boot([OLD[0], "no-such-python"], request).returncode == shipping.NO_PYTHON

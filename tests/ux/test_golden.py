@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What people read, word by word. Each text of a whole session is kept in `golden/`; times, paths and ids are levelled.
+
+When a wording is changed on purpose: `RAYCTL_WRITE_GOLDEN=1 pytest tests/ux`, and look at the difference.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+GOLDEN = Path(__file__).parent / "golden"
+RAYCTL = str(Path(sys.executable).parent / "rayctl")
+FILE = """\
+cluster_name: demo
+provider: {type: embedded}
+available_node_types:
+  head: {}
+  worker: {min_workers: 1}
+setup_commands: [echo one]
+head_start_ray_commands: [sleep 0.1]
+worker_start_ray_commands: [sleep 0.1]
+"""
+LEVEL = (
+    (r"\d\d:\d\d:\d\d ", "HH:MM:SS "),
+    (r"\b\d+(\.\d+)? s\b", "N s"),
+    (r"(demo-\w+-\d+)\.[0-9a-f]{8}", r"\1.ID"),
+    (r"127\.0\.0\.\d+:\d+", "ADDRESS:PORT"),
+    (r"127\.0\.0\.\d+", "ADDRESS"),
+    (r"state/[0-9a-f]{16}", "state/MACHINE"),
+    (r"^(2> HH:MM:SS \S+) +", r"\1  "),  # as wide as the longest name so far
+)
+
+
+class Talk:
+    """A session with rayctl, written down."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        steering = ("RAYCTL_", "RAY_", "ANSIBLE_", "NO_COLOR")
+        self.env = {key: value for key, value in os.environ.items() if not key.startswith(steering)}
+        self.env |= {"RAYCTL_HOME": str(folder / "home"), "COLUMNS": "80"}
+        self.text = ""
+
+    def say(self, *words: str) -> None:
+        """Run rayctl in its file's folder; keep its words. Lines of nodes at work come in any order, so they are sorted."""
+        done = subprocess.run(
+            [RAYCTL, *words],
+            cwd=self.folder,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.text += f"$ rayctl {' '.join(words)}\n{done.stdout}"
+        self.text += "".join(f"2> {line}\n" for line in self._sorted(done.stderr).splitlines())
+        self.text += f"[{done.returncode}]\n\n"
+
+    def _sorted(self, text: str) -> str:
+        lines = text.splitlines(keepends=True)
+        at_work = [n for n, line in enumerate(lines) if re.match(r"\d\d:\d\d:\d\d demo-\w+-\d", line)]
+        for n, line in zip(at_work, sorted((lines[n] for n in at_work), key=lambda line: line[9:].split()[0]), strict=True):
+            lines[n] = line
+        return "".join(lines)
+
+    def levelled(self) -> str:
+        text = _levelled(self.text.replace(str(self.folder), "DIR"))
+        return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+
+
+def _levelled(text: str) -> str:
+    for pattern, word in LEVEL:
+        text = re.sub(pattern, word, text, flags=re.MULTILINE)
+    # what padding the levelled words had is not theirs
+    return re.sub(r" +(?=  # )|(?<=ADDRESS) +", " ", text)
+
+
+@pytest.fixture
+def talk(tmp_path: Path) -> Iterator[Talk]:
+    made = Talk(tmp_path)
+    (tmp_path / "c.yaml").write_text(FILE)
+    yield made
+    subprocess.run([RAYCTL, "down", "-y", "c.yaml"], cwd=tmp_path, env=made.env, capture_output=True, check=False)
+
+
+def compare(talk: Talk, name: str) -> None:
+    path = GOLDEN / f"{name}.txt"
+    if os.environ.get("RAYCTL_WRITE_GOLDEN"):
+        path.write_text(talk.levelled())
+    assert talk.levelled() == path.read_text()
+
+
+def test_help(talk: Talk) -> None:
+    for words in (["--help"], ["up", "--help"], ["down", "--help"], ["exec", "--help"], ["submit", "--help"], ["status", "-h"]):
+        talk.say(*words)
+    compare(talk, "help")
+
+
+def test_mistakes(talk: Talk) -> None:
+    talk.say("up", "gone.yaml")
+    talk.say("up", "c.yaml")
+    talk.say("up", "c.yaml", "--no-restart", "--restart")
+    talk.say("up", "-y", "c.yaml", "--limit", "demo-worker-9")
+    talk.say("exec", "c.yaml", "true")
+    talk.say("submit", "c.yaml", "gone.py")
+    talk.say("get-head-ip", "c.yaml")
+    talk.say("frobnicate")
+    (talk.folder / "bad.yaml").write_text(FILE.replace("min_workers", "min_worker") + "max_workers: many\n")
+    talk.say("validate", "bad.yaml")
+    talk.say("up", "-y", "bad.yaml")
+    (talk.folder / "docker.yaml").write_text(FILE + "docker: {image: 'rayproject/ray:latest'}\n")
+    talk.say("up", "-y", "docker.yaml")
+    (talk.folder / "aws.yaml").write_text("cluster_name: demo\nprovider: {type: aws, region: us-west-2}\n")
+    talk.say("up", "-y", "aws.yaml")
+    compare(talk, "mistakes")
+
+
+@pytest.mark.ansible
+@pytest.mark.slow
+def test_a_clusters_life(talk: Talk) -> None:
+    talk.say("up", "--check", "c.yaml")
+    talk.say("up", "-y", "c.yaml")
+    talk.say("up", "c.yaml")
+    talk.say("status", "--probe", "c.yaml")
+    (talk.folder / "c.yaml").write_text(FILE.replace("[echo one]", "[echo one, 'echo no more disk; exit 3']"))
+    talk.say("up", "--check", "--diff", "c.yaml")
+    talk.say("up", "-y", "c.yaml")
+    talk.say("down", "-y", "c.yaml")
+    talk.say("down", "-y", "c.yaml")
+    compare(talk, "life")
