@@ -32,8 +32,8 @@ class Goal:
         return f"Goal: {self.words}; measured {self.value:.2f}: {verdict}."
 
 
-def comparison(ours: Runs, theirs: Runs, *goals: Goal, beside: Sequence[Runs] = ()) -> str:
-    """Two sides, how their pairs compare, and the goals; `beside` are more rows of the table."""
+def comparison(ours: Runs, theirs: Runs, *goals: Goal) -> str:
+    """Two sides, how their pairs compare, and the goals."""
     quotients, gaps = ratios(ours, theirs), differences(ours, theirs)
     lines = [
         f"Median of the {len(quotients)} pair ratios: **{median(quotients):.2f}** "
@@ -41,7 +41,7 @@ def comparison(ours: Runs, theirs: Runs, *goals: Goal, beside: Sequence[Runs] = 
         f"of the pair differences: **{median(gaps):.2f} s** ({min(gaps):.2f} to {max(gaps):.2f}).",
         *map(str, goals),
     ]
-    return "\n\n".join([sides([ours, theirs, *beside]), *lines])
+    return "\n\n".join([sides([ours, theirs]), *lines])
 
 
 def sides(runs: Sequence[Runs]) -> str:

@@ -7,7 +7,7 @@ import sys
 from statistics import median
 
 from bench.lab import RAY, lab
-from bench.pairs import command, differences, in_pairs, in_turn
+from bench.pairs import command, differences, in_pairs
 from bench.report import Goal, comparison
 
 LOGIN = ["/bin/bash", "--login", "-i", "-c"]
@@ -25,13 +25,11 @@ def unchanged(rounds: int) -> str:
 
 
 def exec_(rounds: int) -> str:
-    """`true` on the head, against a bare login shell; and against the shell as Ray's launcher opens it, `.bashrc` read anew."""
+    """`true` on the head, against a bare login shell."""
     with lab(RAY) as place:
         place.up()
         ours = command("`rayctl exec FILE true`", place.rayctl("exec", "true"))
         shell = command("`bash --login -i -c true`", [*LOGIN, "true"])
-        anew = command("`bash --login -i -c '. ~/.bashrc; true'`", [*LOGIN, "[ ! -r ~/.bashrc ] || . ~/.bashrc; true"])
-        through, bare, twice = in_turn([ours, shell, anew], rounds)
+        through, bare = in_pairs(ours, shell, rounds)
     goal = Goal("at most 0.3 s over the login shell, at the median", median(differences(through, bare)), 0.3)
-    reading = f"Reading `.bashrc` anew is {median(differences(twice, bare)):.2f} s of the difference."
-    return f"{comparison(through, bare, goal, beside=[twice])}\n\n{reading}"
+    return comparison(through, bare, goal)

@@ -44,7 +44,8 @@ def merge_file(text: str, base: str) -> tuple[Rule, ...]:
 
 @cache
 def _regex(pattern: str) -> re.Pattern[str]:
-    anchored, body = pattern.startswith("/"), pattern.strip("/")
+    # one slash at each end has a meaning; more of them, or one doubled inside, match no path
+    anchored, body = pattern.startswith("/"), pattern.removeprefix("/").removesuffix("/")
     start = "" if anchored else "(?:.*/)?"
     if not anchored and body.startswith("**/"):
         body = body[3:]  # matched against "/path" by rsync, so the top level counts too

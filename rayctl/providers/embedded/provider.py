@@ -187,10 +187,14 @@ class EmbeddedProvider(Provider):
     def _stop(self, record: Record, end: float) -> None:
         """End the runner first, or it would start anew what is ended."""
         from rayctl.node.control import stop_runner  # noqa: PLC0415
+        from rayctl.node.state import NodeError  # noqa: PLC0415
 
         if time.monotonic() >= end:
             raise ProviderError(Category.TRANSIENT, f"no time was left to end {record.name}")
-        stop_runner(str(self._records.state_dir(record.name)), _grace(end))
+        try:
+            stop_runner(str(self._records.state_dir(record.name)), _grace(end))
+        except NodeError as problem:
+            raise ProviderError(Category.INVALID, f"{record.name}: {problem}") from None
         mark = f"{self._identity()}/{record.name}"
         left = processes.stop(mark, grace_s=_grace(end), variables=(processes.RAY, processes.STEP))
         if left:

@@ -173,6 +173,7 @@ class Bench:
         if self.folder.exists() and self.folder.stat().st_uid == os.geteuid():
             self.folder.chmod(0o700)
         processes.stop(self.mark, order=(), variables=(TEST,))
+        processes.end(self.sleepers(), grace_s=0.5)  # what lost its environment
 
 
 def _read(path: str) -> bytes:

