@@ -121,7 +121,10 @@ class Records:
         return [record for folder in folders for record in _read(folder)]
 
     def _be_known(self) -> None:
-        """Let clusters of other homes see what is taken here."""
+        """Let clusters of other homes see what is taken here; forget homes that are gone."""
+        for known in scratch.base().glob(".home-*"):
+            if not known.exists():
+                known.unlink(missing_ok=True)
         link = scratch.base() / f".home-{uuid.uuid5(uuid.NAMESPACE_URL, str(self._all)).hex}"
         with suppress(FileExistsError):
             link.symlink_to(self._all)
