@@ -381,3 +381,23 @@ def test_clusters_of_two_homes_share_no_address_and_no_port(tmp_path: Path, monk
     monkeypatch.setenv("RAYCTL_HOME", str(tmp_path / "home"))
     taken = {cluster().start_flags(node)["node-manager-port"] for node in here}
     assert there.start_flags(nodes[0])["node-manager-port"] not in taken
+
+
+def test_what_the_first_version_recorded_is_read_for_ever(home: Path) -> None:
+    stored = Path(__file__).parents[2] / "fixtures" / "v1"
+    nodes = home / "embedded" / "demo" / "nodes"
+    nodes.mkdir(parents=True, mode=0o700)
+    for source, place in (
+        ("embedded-cluster.json", nodes.parent / "cluster.json"),
+        ("embedded-node.json", nodes / "demo-worker-1.json"),
+    ):
+        place.write_bytes((stored / source).read_bytes())
+        place.chmod(0o600)
+    for folder in (home, home / "embedded", nodes.parent, nodes):
+        folder.chmod(0o700)
+    provider = EmbeddedProvider("demo", {"type": "embedded"})
+    assert provider.cluster_id() == "5f2a7c1e-3b1d-4c55-9a57-0d6d3a0e8b11"
+    (node,) = provider.list_nodes()
+    assert (node.id, node.resources, node.labels) == ("demo-worker-1.dc41b91f", {"CPU": 1.0}, {"tier": "gold"})
+    assert node.addresses is not None
+    assert node.addresses.internal == "127.0.0.3"
