@@ -77,7 +77,7 @@ def circumstances(name: str, rounds: int) -> str:
         time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         f"Python {platform.python_version()}",
         *(f"{package} {_version(package)}" for package in PACKAGES),
-        f"{platform.system()} {platform.release()}",
+        f"{platform.system()}",
         f"{os.cpu_count()} CPUs",
         f"load average afterwards {' '.join(f'{load:.2f}' for load in os.getloadavg())}",
     ]

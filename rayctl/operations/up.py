@@ -177,11 +177,17 @@ class _Up:
         expected = [work.node for work in works if work.expects_ray]
         found = self._ask_ray(expected, KNOWN_S)
         strangers = [work for work in works if work.node in expected and work.node.id not in found]
+        if strangers and not found:
+            # perhaps it is only busy, or out of reach from here: jobs may run there, so nothing is restarted unasked
+            head = strangers[0].node
+            reason = f"its Ray runs, but does not answer from here (waited {KNOWN_S:g} s); `up --restart` starts it anew"
+            raise NodesFailed(f"{head.name} does not answer", (NodeFailure(head.name, reason),))
         if strangers and self.node_options.restart != "never":
             names = ", ".join(work.node.name for work in strangers)
             self.confirm([f"start Ray on {names}, because the head does not know it"])
             self.node_options = replace(self.node_options, restart="always")
-            self._play(strangers if found else works)
+            lost_head = any(work.node.kind is Kind.HEAD for work in strangers)
+            self._play(works if lost_head else strangers)
         return self._result(works, JOIN_S if strangers else 0.0, found)
 
     def _result(self, works: Sequence[Work], patience_s: float, found: dict[str, object] | None = None) -> UpResult:

@@ -185,6 +185,19 @@ def test_a_second_up_restarts_nothing(cluster: Cluster) -> None:
     assert {node: cluster.ours(node)["raylet"] for node in before} == {n: known["raylet"] for n, known in before.items()}
 
 
+def test_a_head_that_does_not_answer_is_not_restarted_unasked(cluster: Cluster) -> None:
+    before = {name: cluster.ours(name)["raylet"] for name in cluster.nodes()}
+    gcs = cluster.ours("real-head-1")["gcs_server"].pid
+    os.kill(gcs, signal.SIGSTOP)
+    try:
+        done = cluster.up(code=1)
+    finally:
+        os.kill(gcs, signal.SIGCONT)
+    assert "`up --restart` starts it anew" in done.stderr
+    assert "nothing changed" in cluster.up().stdout
+    assert {name: cluster.ours(name)["raylet"] for name in before} == before
+
+
 def test_a_killed_raylet_is_started_anew_and_the_others_are_left_alone(cluster: Cluster) -> None:
     others = [cluster.ours(name)["raylet"] for name in ("real-head-1", "real-worker-2")]
     os.kill(cluster.ours("real-worker-1")["raylet"].pid, signal.SIGKILL)
