@@ -18,7 +18,7 @@ from rayctl.events import Bus, EventKind
 from rayctl.providers.base import Connection, Node
 from rayctl.providers.registry import provider_for
 from rayctl.provision.deployment import Deployment
-from rayctl.state import cluster, holder, keeper, lease, lock, paths
+from rayctl.state import cluster, holder, keeper, lease, lock, paths, private
 from rayctl.transport.local import LocalTransport
 
 
@@ -116,6 +116,7 @@ class Session:
         """
         # never one from the environment: what set it there may be a step of another cluster
         token = lease.LeaseToken.new()
+        private.private_dir(self.root)  # before anything is made in a folder that cannot be trusted
         with ExitStack() as stack:
             stack.enter_context(
                 lock.hold(

@@ -43,6 +43,7 @@ def test_a_home_of_somebody_else_is_not_trusted(standin: Any) -> None:
         os.chown(folder, 54321, 54321)
     refused = standin.up(code=3)
     assert "belongs to 54321, not to root" in refused.stderr
+    assert not (standin.home / "embedded").exists(), "nothing is launched before that is known"
 
 
 def test_a_reader_that_has_seen_enough_is_no_failure(standin: Any) -> None:
