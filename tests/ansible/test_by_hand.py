@@ -112,6 +112,12 @@ def test_an_inventory_that_is_no_cluster_is_an_error(bench: Bench) -> None:
     assert "There are no rayctl groups in this inventory" in done.stdout
 
 
+def test_neither_is_it_under_limit_where_the_first_play_does_not_run(bench: Bench) -> None:
+    done = bench.play("--limit", "some-worker-1", env={"ANSIBLE_INVENTORY_ENABLED": "auto,yaml,ini"})
+    assert done.returncode != 0
+    assert "There are no rayctl groups in this inventory" in done.stdout + done.stderr
+
+
 def test_a_broken_cluster_file_is_a_sentence_and_no_traceback(bench: Bench) -> None:
     bench.file.write_text(bench.file.read_text().replace("max_workers: 2", "max_wrokers: 2"))
     done = bench.play()

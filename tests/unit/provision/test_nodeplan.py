@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -162,3 +163,24 @@ def test_a_check_asks_for_no_runner() -> None:
 def test_plans_that_differ_are_told_apart_by_their_digest() -> None:
     one, other = (nodeplan.request_for(plan(text=FILE.replace("%s", text)))["plan_digest"] for text in ("%s", "%d"))
     assert one != other
+
+
+def test_a_version_is_checked_on_every_node_and_installed_only_where_asked() -> None:
+    checked = plan(text=FILE + 'ray_version: "2.60.0"\n')
+    assert (len(checked["steps"]), checked["ray"]["want_ray"]) == (2, "2.60.0")
+    installed = plan(WORKER, text=FILE + 'ray_version: {version: "2.60.0", install: true}\n')
+    assert installed["steps"][-1]["name"] == "install Ray 2.60.0"
+
+
+@pytest.mark.parametrize(("there", "asked"), [("2.60.0", False), ("2.59.0", True), ("", True)])
+def test_ray_is_installed_only_where_it_is_another(there: str, asked: bool, tmp_path: Path) -> None:
+    """The step itself, in a shell whose python3 answers as told and writes down what pip was asked for."""
+    python = tmp_path / "python3"
+    python.write_text(f'#!/bin/sh\ncase "$1" in -c) echo "{there}";; *) echo "$@" > {tmp_path}/asked;; esac\n')
+    python.chmod(0o755)
+    step = plan(text=FILE + 'ray_version: {version: "2.60.0", install: true}\n')["steps"][-1]
+    subprocess.run(["/bin/bash", "-c", step["command"]], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=True)
+    asked_for = tmp_path / "asked"
+    assert asked_for.exists() is asked
+    if asked:
+        assert asked_for.read_text() == "-m pip install --quiet ray[default]==2.60.0\n"
