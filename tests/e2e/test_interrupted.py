@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from rayctl.node import processes
+
 pytestmark = [pytest.mark.ansible, pytest.mark.slow]
 ALL = ["demo-head-1", "demo-worker-1", "demo-worker-2"]
 
@@ -47,8 +49,13 @@ def test_after_kill_9_the_next_up_follows_the_steps_that_run(standin: Any) -> No
     slow(standin, 4)
     first = standin.start("up", "-y", str(standin.file))
     standin.until(lambda: standin.noted("two") == ALL)
+    owner = processes.find(first.pid)
+    assert owner is not None
+    mine = (f"{owner.pid}/{owner.started}", ("RAYCTL_OWNER",))
+    assert processes.marked(*mine), "the playbook and its workers"
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
+    standin.until(lambda: not processes.marked(*mine))  # they end themselves; the steps on the nodes go on
     again = standin.up()
     assert "an earlier run is still at work here; following it" in again.stderr
     for step in ("one", "two", "three", "starts"):
