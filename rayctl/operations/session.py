@@ -15,10 +15,11 @@ from typing import Any, Self
 from rayctl.config.load import Loaded, load
 from rayctl.errors import ConfigError, Refused
 from rayctl.events import Bus, EventKind
-from rayctl.providers.base import Connection, Node
+from rayctl.providers.base import Node
 from rayctl.providers.registry import provider_for
 from rayctl.provision.deployment import Deployment
 from rayctl.state import cluster, holder, keeper, lease, lock, paths, private
+from rayctl.transport.connection import Connection
 from rayctl.transport.local import LocalTransport
 
 

@@ -20,6 +20,11 @@ from enum import StrEnum
 from typing import Any
 
 from rayctl.errors import ProviderError
+from rayctl.transport.connection import Connection
+
+__all__ = [
+    "Addresses", "Connection", "Kind", "LaunchRequest", "LaunchResult", "Node", "NodeState", "Provider", "Slot", "launch_token",
+]  # fmt: skip
 
 TOKENS = uuid.UUID("5b1f0f0e-6e0f-5d61-9a3d-1a2f6f9d3c10")  # namespace of launch tokens; never changes
 DEADLINE_S = 60.0
@@ -115,23 +120,6 @@ class LaunchResult:
     nodes: tuple[Node, ...]
     shortfall: int = 0
     error: ProviderError | None = None
-
-
-@dataclass(frozen=True)
-class Connection:
-    """How commands reach a node. `kind` names the transport: "local" here, "ssh" and others elsewhere.
-
-    `state_dir` is the folder on the node where the node runner keeps its state. `env` is what every command there gets;
-    `path_prefix` are folders put first on PATH after the login files were read. `python` are interpreters to try for the
-    runner, in order.
-    """
-
-    kind: str
-    address: str
-    state_dir: str
-    env: Mapping[str, str] = field(default_factory=dict)
-    path_prefix: tuple[str, ...] = ()
-    python: tuple[str, ...] = ("python3", "/usr/libexec/platform-python")
 
 
 class Provider(ABC):

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from rayctl.errors import ProviderError
-from rayctl.providers.base import Connection, Kind, Node
+from rayctl.providers.base import Kind, Node
 from rayctl.provision.deployment import Deployment, remember
+from rayctl.transport.connection import Connection
 from rayctl.transport.local import OWNER
 
 GROUPS = {Kind.HEAD: "ray_head", Kind.WORKER: "ray_worker"}

@@ -17,9 +17,9 @@ from typing import Any
 from rayctl.errors import StateRefused
 from rayctl.node import control, noise, probe, processes, steps
 from rayctl.node.state import NodeError
-from rayctl.providers.base import Connection
 from rayctl.state.private import private_dir
 from rayctl.transport.channel import Channel
+from rayctl.transport.connection import Connection
 from rayctl.transport.shipping import boot_command, opening
 
 # what rayctl, Ansible and a surrounding Ray job put into the environment: none of it is the user's for a node
