@@ -7,18 +7,25 @@ JOBS ?= 2
 # molecule installs the collection under Ansible's home: not under the person's, where it would be found before the checkout
 ANSIBLE_ENV = PATH="$(abspath $(BIN)):$$PATH" ANSIBLE_HOME="$(abspath .ansible)"
 
-.PHONY: demo test test-quick lint bench clean
+.PHONY: demo test test-quick lab lab-clean lint bench clean
 
 demo: $(VENV)/.ready-demo  ## a real Ray cluster of four nodes on this machine, a job on it, and its end
 	$(BIN)/python examples/demo.py
 
-test: $(VENV)/.ready lint  ## everything
-	$(PYTEST) -n $(JOBS) -m "not ray" tests
+test: $(VENV)/.ready lint lab  ## everything
+	$(PYTEST) -n $(JOBS) -m "not ray and not lab" tests
+	$(PYTEST) -n $(JOBS) -m "lab and not ray" tests
 	$(PYTEST) -m ray tests
 	$(ANSIBLE_ENV) $(BIN)/molecule test --all
 
 test-quick: $(VENV)/.ready  ## what does not start playbooks or Ray: seconds
-	$(PYTEST) -q -n $(JOBS) -m "not ray and not ansible and not slow" tests
+	$(PYTEST) -q -n $(JOBS) -m "not ray and not ansible and not slow and not lab" tests
+
+lab: $(VENV)/.ready  ## what tests on real hosts need, made once per machine; without root they are skipped
+	$(BIN)/python -m tests.lab.rig prepare
+
+lab-clean: $(VENV)/.ready  ## remove all hosts; what they were made of stays in /var/lib/rayctl-lab
+	$(BIN)/python -m tests.lab.rig clean
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
@@ -36,11 +43,13 @@ clean:
 $(VENV)/.ready-demo: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("rayctl needs Python 3.11 or newer, and $(PYTHON) is %d.%d" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python tools/link_collection.py --unlink
 	$(BIN)/python -m pip install --quiet --editable '.[ray]'
 	$(BIN)/python tools/link_collection.py
 	touch $@
 
 $(VENV)/.ready: $(VENV)/.ready-demo
+	$(BIN)/python tools/link_collection.py --unlink
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	$(BIN)/python tools/link_collection.py
 	touch $@

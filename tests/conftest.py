@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tests on real hosts run wherever they can, nobody is fooled where they did not, and in CI that is a failure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator
+
+import pytest
+from lab.rig.able import cannot_run, must_run
+
+FATE = "lab"  # the name of the property by which a report tells what became of a test on real hosts
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a lab where there can be none."""
+    if item.get_closest_marker("lab") and (reason := cannot_run()):
+        pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note what became of a test on real hosts."""
+    report = yield
+    if item.get_closest_marker("lab"):
+        _note_fate(report)
+    return report
+
+
+def _note_fate(report: pytest.TestReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail"):
+        report.user_properties.append((FATE, "skipped"))
+        if must_run():
+            report.outcome = "failed"
+            reason = report.longrepr[-1] if isinstance(report.longrepr, tuple) else report.longrepr
+            report.longrepr = f"a test on real hosts must not be skipped in CI: {reason}"
+    elif report.when == "call":
+        report.user_properties.append((FATE, "ran"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests ran on real hosts."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    fates = Counter(dict(getattr(report, "user_properties", ())).get(FATE) for report in reports)
+    if fates["ran"] or fates["skipped"]:
+        terminalreporter.write_line(f"lab: {fates['ran']} tests ran on real hosts, {fates['skipped']} skipped")
