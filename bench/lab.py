@@ -15,7 +15,8 @@ from pathlib import Path
 from bench.pairs import beside_python, command
 from rayctl.events import Bus
 from rayctl.gcs.client import wait_for_nodes
-from rayctl.operations.joined import gcs_address, ray_token
+from rayctl.operations.joined import gcs_address
+from rayctl.operations.tokens import known as ray_token
 from rayctl.operations.session import Session
 
 WORKERS = 3

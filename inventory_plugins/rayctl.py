@@ -103,6 +103,9 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
             self.inventory.add_group(group)
         for key, value in found.variables.items():
             self.inventory.set_variable("all", key, value)
+        for group in source.GROUPS.values():
+            for key, value in found.node_variables.items():
+                self.inventory.set_variable(group, key, value)
         for host in found.hosts:
             self.inventory.add_host(host.name)
             for group in host.groups:

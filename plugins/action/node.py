@@ -16,11 +16,14 @@ from ansible import constants as C
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.rayctl.ray.plugins.plugin_utils.connections import command_line
 from ansible_collections.rayctl.ray.plugins.plugin_utils.tree import rayctl  # noqa: F401  (makes the package importable)
 
 from rayctl.errors import RayctlError, Unreachable
-from rayctl.provision import conversation, deployment, nodeplan, progress
-from rayctl.transport import local
+from rayctl.provision import admission, conversation, deployment, nodeplan, progress
+from rayctl.transport import local, masters
+from rayctl.transport.remote import remote
+from rayctl.transport.shipping import boot_command
 
 display = Display()
 ARGUMENTS = {
@@ -46,6 +49,8 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         try:
             talk = self._conversation(args, task_vars)
+            if talk is None:
+                return {**result, "skipped": True, "msg": "free: the cluster does not need this host, or has not claimed it yet"}
             with cancelled_by_signals(talk):
                 outcome = talk.run()
         except Unreachable as e:
@@ -54,7 +59,7 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(f"{e.message} {e.hint}".strip()) from None
         return self._result(result, outcome)
 
-    def _conversation(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> conversation.Conversation:
+    def _conversation(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> conversation.Conversation | None:
         name = task_vars["inventory_hostname"]
         options = nodeplan.Options(
             phases=self._phases(args["phases"], task_vars),
@@ -64,23 +69,40 @@ class ActionModule(ActionBase):
         )
         path = Path(args["cluster_file"]).resolve()
         overrides = {key: value for key, value in args["overrides"].items() if value is not None}
+        deployed = self._admitted(deployment.recall(path, overrides), name)
+        if deployed is None:
+            return None
+        self._transport = deployed.transport(deployed.node(name))
         return conversation.Conversation(
-            deployment.recall(path, overrides), name, options, self._line,
+            deployed, name, options, self._dial,
             heads=set(task_vars["groups"].get("ray_head", ())) & set(task_vars["ansible_play_hosts_all"]),
             run_folder=Path(C.DEFAULT_LOCAL_TMP), report=progress.reporter(name, display),
         )  # fmt: skip
+
+    def _admitted(self, deployed: deployment.Deployment, name: str) -> deployment.Deployment | None:
+        """The cluster, if it has this host; `rayctl up` knows that already."""
+        if not deployed.declares_hosts or local.under_wrapper():
+            return deployed
+        connection = deployed.provider.connection(deployed.node(name))
+        cluster_id = admission.cluster_id(self._dial(connection.python), connection, deployed.config.cluster_name)
+        return deployed.with_identity(cluster_id) if cluster_id else None
 
     def _phases(self, wanted: list[str], task_vars: dict[str, t.Any]) -> tuple[str, ...]:
         chosen = set(task_vars.get("ansible_run_tags") or ()) & set(nodeplan.PHASES)
         skipped = set(task_vars.get("ansible_skip_tags") or ())
         return tuple(p for p in nodeplan.PHASES if p in wanted and (not chosen or p in chosen) and p not in skipped)
 
-    def _line(self, python: t.Sequence[str]) -> conversation.Line:
+    def _dial(self, python: t.Sequence[str], *, fresh_login: bool = False) -> conversation.Line:
         """How the node is reached: by the connection that Ansible was told to use."""
         kind = str(self._connection.ansible_name).removeprefix("ansible.builtin.")
-        if kind != "local":
-            raise AnsibleActionFail(f"rayctl.ray.node works over the local connection in this version, not over {kind!r}")
-        return conversation.Line(tuple(local.argv(python)), local.caller_environment())
+        if kind == "local":
+            return conversation.Line(tuple(local.argv(python)), local.caller_environment())
+        if kind != "ssh":
+            raise AnsibleActionFail(f"rayctl.ray.node works over the connections ssh and local, not over {kind!r}")
+        words = command_line(self._connection)
+        if fresh_login:
+            self._transport.leave_master()  # their logins do not know of the new groups; the next one does
+        return conversation.Line((*words, remote(boot_command(python))), masters.environment(), words)
 
     def _result(self, result: dict[str, t.Any], outcome: dict[str, t.Any]) -> dict[str, t.Any]:
         diff = outcome.pop("diff", None)

@@ -42,9 +42,13 @@ output_format = click.option(
 
 @contextmanager
 def operation(
-    name: str, path: Path, overrides: dict[str, Any], *, form: str = "text", verbosity: int = 0, quiet: bool = False
-) -> Iterator[Session]:
-    """Open a session whose events are shown and logged, and tell how the operation ended. `quiet`: neither shown nor logged."""
+    name: str, path: Path, overrides: dict[str, Any], *, form: str = "text", verbosity: int = 0, quiet: bool = False,
+    head_only: bool = False,
+) -> Iterator[Session]:  # fmt: skip
+    """Open a session whose events are shown and logged, and tell how the operation ended.
+
+    `quiet`: neither shown nor logged. `head_only`: of declared hosts, no other than the head is asked.
+    """
     from rayctl.config.load import load
     from rayctl.events import Bus
     from rayctl.operations.session import Session
@@ -58,7 +62,7 @@ def operation(
             loaded = load(path, **given)
             if not quiet:
                 bus = _begun(name, loaded.config.cluster_name, sinks)
-            yield Session.of(name, loaded, given, bus)
+            yield Session.of(name, loaded, given, bus, head_only=head_only)
         _ended(bus, "ok", began, 0)
     except (Interrupted, KeyboardInterrupt) as e:
         _ended(bus, "interrupted", began, 130, str(e))

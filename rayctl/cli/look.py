@@ -87,7 +87,8 @@ def _used(node: NodeStatus) -> str:
 @cluster_name
 def get_head_ip(cluster_file: Path, cluster_name: str | None) -> None:
     """Print the head's address."""
-    with operation("get-head-ip", cluster_file, {"cluster_name": cluster_name}, quiet=True) as session:
+    overrides = {"cluster_name": cluster_name}
+    with operation("get-head-ip", cluster_file, overrides, quiet=True, head_only=True) as session:
         head = session.deployment.head
         if head is None or head.addresses is None:
             raise RayctlError(f"the cluster {session.name} has no head", hint=f"Bring it up: {session.command('up')}")

@@ -86,7 +86,7 @@ def _code(path: Path, name: str | None, operation_name: str, act: Callable[[Sess
     from rayctl.cli.report import explain
 
     try:
-        with operation(operation_name, path, {"cluster_name": name}, quiet=True) as session:
+        with operation(operation_name, path, {"cluster_name": name}, quiet=True, head_only=True) as session:
             return act(session)
     except Exception as e:
         return 130 if explain(e) == 130 else OWN_FAILURE

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from rayctl.config import places
+from rayctl.config import gitref, places
 from rayctl.config.model import ClusterConfig
 from rayctl.config.problems import Finding
 from rayctl.config.provider import EmbeddedProvider, LocalProvider
@@ -52,7 +52,7 @@ def missing(config: ClusterConfig, folder: Path) -> list[Finding]:
         except UsageError as error:
             found.append(Finding(where, error.message, error.hint))
             continue
-        if not os.path.lexists(full):
+        if not os.path.lexists(full) and not gitref.commit(full):  # a packed ref is no file
             at = "" if str(full) == path else f" ({full})"
             found.append(Finding(where, f"{what} `{path}`{at} does not exist", "create it, or correct the path"))
     return found

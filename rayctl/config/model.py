@@ -20,6 +20,7 @@ from rayctl.config.words import (
     EnvName,
     Flag,
     Int,
+    Jumps,
     Line,
     LocalPath,
     MountTarget,
@@ -113,6 +114,10 @@ class Auth(Block):
         default=None,
         description="ssh's ProxyCommand, for example `nc -x proxy.example.com:1234 %h %p`; `%h` and `%p` are host and port.",
     )
+    ssh_proxy_jump: Jumps | None = Field(
+        default=None,
+        description="ssh's ProxyJump: the bastion, `[user@]host[:port]`, several split by commas. Its host key is checked too.",
+    )
     ssh_proxy_use_node_id: Flag = Field(
         default=False,
         description="Give the provider's node id to the proxy command as `%h`, for proxies that know machines by id.",
@@ -122,12 +127,13 @@ class Auth(Block):
     )
     known_hosts: LocalPath | None = Field(
         default=None,
-        description="Local known_hosts file with the nodes' host keys. Default: rayctl's own, one for each cluster.",
+        description="Local known_hosts file with the nodes' host keys; others are refused. Default: your own, and one for the "
+        "cluster in which rayctl pins the keys of hosts that are not in yours.",
     )
     become: Flag = Field(
         default=False,
-        description="Run initialization and set-up commands as root through `sudo`, which must ask no password; "
-        "Ray itself always runs as the login user.",
+        description="Run initialization and set-up commands as root through `sudo`; Ray itself always runs as the login user. "
+        "Where `sudo` asks for a password, give it by `--ask-become-pass`.",
     )
     ray_token: Flag = Field(
         default=True, description="Start Ray with its token authentication, with a token made for this cluster."

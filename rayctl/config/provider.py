@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from rayctl.config.model import Block, ProviderBlock
-from rayctl.config.words import Amount, Count, Flag, Host, Int, Line, LocalPath, Port, TypeName, User, Word
+from rayctl.config.words import Amount, Count, Flag, Host, HostKey, Int, Line, LocalPath, Port, TypeName, User, Word
 
 
 class EmbeddedProvider(ProviderBlock):
@@ -58,6 +58,10 @@ class DeclaredHost(Block):
     user: User | None = Field(default=None, description="The login user there, instead of `auth.ssh_user`.")
     port: Port | None = Field(default=None, description="The ssh port there, instead of `auth.ssh_port`.")
     key: LocalPath | None = Field(default=None, description="Local path of the private key, instead of `auth.ssh_private_key`.")
+    host_key: HostKey | None = Field(
+        default=None,
+        description="Its host key, or the key's fingerprint as `ssh-keygen -l` shows it. Default: as `auth.known_hosts` says.",
+    )
     python: Word | None = Field(default=None, description="The Python interpreter there. Default: the first `python3` found.")
     resources: Mapping[Word, Amount] = Field(
         default_factory=dict, description="What Ray may hand out there, over what its node type says."

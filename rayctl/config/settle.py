@@ -99,6 +99,9 @@ def _auth_errors(config: ClusterConfig) -> list[Finding]:
     if config.auth.ssh_proxy_use_node_id and not config.auth.ssh_proxy_command:
         message = "`auth.ssh_proxy_use_node_id` needs an `auth.ssh_proxy_command` to give the id to"
         return [Finding(("auth", "ssh_proxy_use_node_id"), message, "add the command, or remove this key")]
+    if config.auth.ssh_proxy_jump and config.auth.ssh_proxy_command:
+        message = "`auth.ssh_proxy_jump` and `auth.ssh_proxy_command` both say which way ssh takes"
+        return [Finding(("auth", "ssh_proxy_jump"), message, "remove one of the two")]
     return []
 
 

@@ -17,8 +17,9 @@ from rayctl.config.model import ClusterConfig, Command
 from rayctl.config.shell import Simple, Word, simple_commands
 from rayctl.config.steps import name_of
 
-DEFAULT_HEAD = "ulimit -Sn 65536 2>/dev/null; ray start --head"
-DEFAULT_WORKER = 'ulimit -Sn 65536 2>/dev/null; ray start --address="$RAY_HEAD_ADDRESS"'
+# RAYCTL_RAY_FLAGS are ports that the node chose, in words without blanks; empty where the provider gave them all.
+DEFAULT_HEAD = "ulimit -Sn 65536 2>/dev/null; ray start --head $RAYCTL_RAY_FLAGS"
+DEFAULT_WORKER = 'ulimit -Sn 65536 2>/dev/null; ray start --address="$RAY_HEAD_ADDRESS" $RAYCTL_RAY_FLAGS'
 
 _RENAMED = {"--redis-address": "--address", "--redis-port": "--port"}
 _DROPPED = "--autoscaling-config"

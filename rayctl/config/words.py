@@ -20,6 +20,8 @@ _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\+$-]{0,127}")
 _HOST = re.compile(r"[A-Za-z0-9_:\[][A-Za-z0-9_.:%\]-]{0,254}")
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _VERSION = re.compile(r"[0-9]+(\.[0-9]+)+[0-9A-Za-z.+]*")
+_HOST_KEY = re.compile(r"SHA256:[A-Za-z0-9+/]{43}=?|(ssh|ecdsa|sk)-[A-Za-z0-9@.-]+ [A-Za-z0-9+/]+={0,2}( .*)?")
+_JUMPS = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9_.@\\+$:%\]-]*(,[A-Za-z0-9_\[][A-Za-z0-9_.@\\+$:%\]-]*)*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -116,6 +118,8 @@ ClusterName = Annotated[
 TypeName = Annotated[str, _matching(_TYPE, "1 to 63 letters, digits, `.`, `-` or `_` that start with a letter or digit")]
 User = Annotated[str, _matching(_USER, "a user name: letters, digits, `.`, `_`, `-`, no dash first")]
 Host = Annotated[str, _matching(_HOST, "a host name or IP address")]
+HostKey = Annotated[str, _matching(_HOST_KEY, "a fingerprint (`SHA256:...`) or a public key (`ssh-ed25519 AAAA...`)")]
+Jumps = Annotated[str, _matching(_JUMPS, "`[user@]host[:port]`, several split by commas")]
 EnvName = Annotated[str, _matching(_ENV, "the name of an environment variable: letters, digits and `_`")]
 Version = Annotated[str, _matching(_VERSION, "a version such as `2.60.0`")]
 MountTarget = Annotated[str, AfterValidator(_mount_target)]

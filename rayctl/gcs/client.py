@@ -66,14 +66,15 @@ class GcsClient:
     """A reader of the head at `address` ("host:port"); a context manager, for it holds a connection.
 
     Nothing is sent before the first question. Each question is one to three calls of at most `timeout_s` seconds each,
-    and raises `GcsUnavailable`, `GcsUnauthenticated` or `GcsUnexpected`.
+    and raises `GcsUnavailable`, `GcsUnauthenticated` or `GcsUnexpected`. `via` is where to connect to instead, such as
+    `unix:/path` of a socket that leads to the address.
     """
 
-    def __init__(self, address: str, *, token: str = "", timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, address: str, *, token: str = "", timeout_s: float = TIMEOUT_S, via: str = "") -> None:
         self.address = address
         self.timeout_s = timeout_s
         self._metadata = (("authorization", f"Bearer {token.strip()}"),) if token.strip() else ()
-        self._channel = grpc.insecure_channel(address, _OPTIONS)
+        self._channel = grpc.insecure_channel(via or address, _OPTIONS)
 
     def __enter__(self) -> Self:
         return self
@@ -174,6 +175,7 @@ def wait_for_nodes(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
     on_change: Callable[[int], None] = lambda _: None,
+    via: str = "",
 ) -> tuple[RayNode, ...]:
     """Wait until Ray is alive on every node whose instance id is `wanted`, or `deadline_s` seconds have passed.
 
@@ -181,7 +183,7 @@ def wait_for_nodes(
     without nodes; one that wants another token raises at once. `on_change` gets the count of joined nodes, from 0 up.
     """
     ends, count = clock() + deadline_s, 0
-    with GcsClient(address, token=token) as client:
+    with GcsClient(address, token=token, via=via) as client:
         while wanted:
             left = ends - clock()
             alive = _alive(client, wanted, min(TIMEOUT_S, max(left, POLL_S)))

@@ -4,6 +4,7 @@
 The controller sends this package's source over one two-way exec (`rayctl/transport/shipping.py`), then one request:
 
     front.py      the end of the line: starts a runner or adopts a living one, and passes lines to and fro
+    ops.py        what is asked in one line and answered in one line
     runner.py     the runner: a process of its own that carries out one plan, whoever listens
     hub.py        its side of the line: followers come and go, questions wait for an answer
     follower.py   one of them: what is sent to it never makes the run wait
@@ -18,6 +19,12 @@ The controller sends this package's source over one two-way exec (`rayctl/transp
     state.py      what the node remembers between runs, and the lock that keeps runs apart
     processes.py  which processes are ours, and how they end
     control.py    ending a runner from outside
+    claims.py     the claims of all users on this host, as anybody may read them
+    claim.py      our own: taken before anything else happens here, renewed by each run
+    launched.py   its private half, and what the node was launched with
+    leaving.py    the end of a node: what is ours ends, what was kept goes, and the claim last
+    lease.py      the lease on the cluster, which lies on its head
+    handover.py   the cluster's token, and the variables by which people find the cluster
     probe.py      what a node remembers and whether its Ray lives, in one answer
     wire.py       the protocol's lines
 

@@ -64,10 +64,13 @@ def end_leftovers(folder: str) -> None:
         raise state.NodeError("a step of an earlier run, %s, still runs and does not end: %s" % (last and last["step"], those))
 
 
+def parse(data: Optional[Dict[str, Any]]) -> Optional[Dict[str, Any]]:
+    """What a file says, if it is a runner's status."""
+    return data if data and type(data.get("pid")) is int and type(data.get("started")) is int else None
+
+
 def _status(folder: str) -> Optional[Dict[str, Any]]:
-    data = state.read(os.path.join(folder, STATUS))
-    complete = data is not None and isinstance(data.get("pid"), int) and isinstance(data.get("started"), int)
-    return data if complete else None
+    return parse(state.read(os.path.join(folder, STATUS)))
 
 
 def _end(pid: int, started: int, grace_s: float) -> bool:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node's end of the line: serves one request of a controller, read from stdin as one JSON line.
 
-    {op: "run", protocol, plan, plan_digest}    start a runner, or adopt a living one that has the same plan; then pass
-                                                lines to and fro until the run ends or the line is cut
-    {op: "check", plan}                         say what a run would do, without a lock and without touching anything
-    {op: "cancel", state_dir}                   end the runner of this node
-    {op: "probe", state_dir, mark}              what this node remembers, and whether its Ray lives
+    {op: "run", protocol, plan, plan_digest, secrets}
+                            start a runner, or adopt a living one that has the same plan; then pass lines to and fro until
+                            the run ends or the line is cut. `secrets` may hold `ray_token`; nothing of them is kept elsewhere
+    {op: "check", plan}     say what a run would do, without a lock and without touching anything
+    {op: "serve"}           answer requests of one line each (`ops.py`) until the end of stdin
+    any of `ops.py`         answer this one
 
 A runner with another plan, or of another rayctl, is stopped first: never two beside each other.
 """
@@ -17,9 +18,9 @@ import socket
 import sys
 import threading
 import time
-from typing import Any, BinaryIO, Dict, Optional
+from typing import Any, BinaryIO, Callable, Dict, Optional
 
-from . import control, hub, probe, runner, state
+from . import claim, claims, control, hub, ops, runner, state
 from .run import Run
 from .wire import PROTOCOL, Message, decode, encode, failed, marked
 
@@ -53,15 +54,18 @@ def tell(message: Message) -> None:
 
 def serve(request: Message) -> Optional[Message]:
     """The last message of a request; None when it was passed on already."""
-    operation = request["op"]
-    if operation == "probe":
-        return dict(probe.look(request["state_dir"], request["mark"]), event="done")
-    if operation == "cancel":
-        return {"event": "done", "stopped": control.stop_runner(request["state_dir"])}
-    if operation == "check":
+    if request["op"] == "check":
         return check(request["plan"])
-    follow(request)
+    if request["op"] not in PASSES_LINES:
+        return ops.answer(request)
+    PASSES_LINES[request["op"]](request)
     return None
+
+
+def serve_all(_: Message) -> None:
+    """Answer one request after the other, so that one start of Python serves many."""
+    for line in iter(sys.stdin.buffer.readline, b""):
+        tell(ops.answer(decode(line) or {}))
 
 
 # ---- check mode: in this process, read-only
@@ -92,8 +96,11 @@ def check(plan: Dict[str, Any]) -> Message:
 # ---- the line to the runner
 def follow(request: Message) -> None:
     """Find or start the runner of this plan and pass lines until it ends or the controller is gone."""
-    state_dir = request["plan"]["state_dir"]
+    plan = request["plan"]
+    state_dir = plan["state_dir"]
     folder = state.folder_of(state_dir)
+    if plan.get("claimed"):
+        claim.ours(state_dir, plan["cluster_id"], claims.PLACE)
     state.make_private(folder)
     state.make_private(os.path.join(folder, "logs"))
     began, started = time.monotonic(), False
@@ -148,3 +155,6 @@ def _upward(source: BinaryIO, line: socket.socket) -> None:
         except OSError:
             return
     os._exit(0)
+
+
+PASSES_LINES: Dict[str, Callable[[Message], None]] = {"run": follow, "serve": serve_all}

@@ -51,7 +51,11 @@ def alive(pid: int, started: int) -> bool:
 
 def find(pid: int) -> Process | None:
     """The process with this pid as /proc/<pid>/stat tells it; None when it is gone or a zombie."""
-    text = _text(f"/proc/{pid}/stat")
+    return parse(pid, _text(f"/proc/{pid}/stat"))
+
+
+def parse(pid: int, text: str) -> Process | None:
+    """The process that this text of a /proc/<pid>/stat tells of; None for a zombie, and for no such text."""
     # the name stands in brackets and may itself hold brackets and blanks
     head, bracket, tail = text.rpartition(")")
     fields = tail.split()
@@ -118,7 +122,12 @@ def machine_id(files: Sequence[str] = MACHINE_ID_FILES) -> str:
         written = _text(path).strip()
         if re.fullmatch("[0-9a-f]{32}", written):
             return written
-    return uuid.uuid5(uuid.NAMESPACE_DNS, socket.gethostname()).hex
+    return machine_id_of(socket.gethostname())
+
+
+def machine_id_of(hostname: str) -> str:
+    """The machine id of a host that has none of its own."""
+    return uuid.uuid5(uuid.NAMESPACE_DNS, hostname).hex
 
 
 class _Family:

@@ -50,12 +50,17 @@ unset _ray _line _second _python RAYCTL_VERSIONS RAYCTL_WANT_RAY RAYCTL_WANT_PYT
 
 def broken(known: Optional[Dict[str, Any]]) -> Optional[str]:
     """Why the Ray that was started here does not work any more; None while it does."""
+    return why_broken(known, processes.boot_id(), processes.alive)
+
+
+def why_broken(known: Optional[Dict[str, Any]], boot_id: str, alive: Callable[[int, int], bool]) -> Optional[str]:
+    """The same for any machine of which the boot is known, and whether a pid with a start time lives."""
     if known is None:
         return "it was not started yet"
-    if known["boot_id"] != processes.boot_id():
+    if known["boot_id"] != boot_id:
         return "the machine was rebooted"
     for pid, started, name in known["processes"]:
-        if not processes.alive(pid, started):
+        if not alive(pid, started):
             return "its %s is not running" % name
     return None
 

@@ -10,7 +10,10 @@ The plan (`rayctl/provision/nodeplan.py` makes it) is one JSON object:
     rerun_from                                             a step's index, or None: run from there though nothing changed
     ray {kind, digest, commands [{name, command, timeout_s, env, checks}], processes, env, address, port, ports,
          policy, want_ray, temp_dir}, or None
+    claimed                                                whether the node holds a claim on its host (`claim.py`)
+    handover {env {}}                                      what people who log in there need besides the head's address
 
+Values of `env` that begin with `{state_dir}` mean that folder as it is on the node. The last two keys may be absent.
 State is saved after every step, so a failed or killed run resumes at the step that did not finish. After the last
 initialization command the run breaks off and asks for a fresh login (`Relogin`); the run after that, with the same plan,
 goes on where this one broke off and tells the outcome of both.
@@ -20,7 +23,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional
 
-from . import ray
+from . import handover, ray
 from .hub import Cancelled, Talk
 from .look import look, reason_to_start
 from .start import Start
@@ -36,6 +39,7 @@ class Run:
     """One run of a plan on this node. `go()` does it and returns the outcome, also when it fails."""
 
     def __init__(self, plan: Plan, state: NodeState, talk: Talk, plan_digest: str = "") -> None:
+        plan = handover.located(plan)
         resumed = state.resume if state.resume and state.resume.get("plan") == plan_digest else {}
         if resumed:
             plan = dict(plan, rerun_from=None)  # else it would begin there again, and again ask for a fresh login

@@ -12,7 +12,7 @@ import signal
 import sys
 import traceback
 
-from . import control, hub, state
+from . import claim, claims, control, handover, hub, processes, ray, state
 from .run import Relogin, Run
 from .wire import Message, failed
 
@@ -101,6 +101,7 @@ def _outcome(request: Message, folder: str, talk: hub.Hub) -> Message:
     plan = request["plan"]
     try:
         known = state.NodeState(folder, plan["cluster_id"], plan["node"]).load()
+        _settle_in(request, known)
         return dict(Run(plan, known, talk, request["plan_digest"]).go(), event="done")
     except Relogin:
         return {"event": "relogin"}
@@ -109,3 +110,14 @@ def _outcome(request: Message, folder: str, talk: hub.Hub) -> Message:
     except Exception as e:
         traceback.print_exc()
         return failed("the node's runner failed: %s: %s; its log is %s" % (type(e).__name__, e, log_of(folder)))
+
+
+def _settle_in(request: Message, known: state.NodeState) -> None:
+    """Show others that the host is in use, and put the cluster's token where Ray finds it."""
+    plan, me = request["plan"], processes.find(os.getpid())
+    if plan.get("claimed") and me is not None:
+        of_ray = known.ray["processes"] if known.ray and ray.broken(known.ray) is None else []
+        claim.record(plan["state_dir"], plan["cluster_id"], [me[:3], *map(tuple, of_ray)], claims.PLACE)
+    token = request.get("secrets", {}).get("ray_token")
+    if token:
+        handover.write_token(plan["state_dir"], token)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, Optional
 
-from . import processes, ray
+from . import claim, claims, handover, processes, ray
 from .look import reason_to_start
 from .state import NodeError
 from .work import Env, Work
@@ -32,6 +32,9 @@ class Start:
         if self.wanted["kind"] == "worker":
             answer = self._head_answer()
             env.update(_head_env(answer))
+            handover.write_variables(self.work.plan, answer["address"], answer["port"])
+        else:
+            handover.write_variables(self.work.plan, self.wanted["address"], self.wanted["port"])
         why = reason_to_start(self.wanted, self.seen(), self._head)
         if why:
             if self.wanted["kind"] != "worker":
@@ -108,6 +111,9 @@ class Start:
         }  # fmt: skip
         self.state.ray_stale = False
         self.state.save()
+        if self.work.plan.get("claimed"):
+            named = [p[:3] for p in ours if p.name in WATCHED]
+            claim.record(self.work.plan["state_dir"], self.work.plan["cluster_id"], named, claims.PLACE)
 
     def _tell_head(self) -> None:
         """Once the head's GCS answers, say so: the workers need not wait until `ray start` returns."""

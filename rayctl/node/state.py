@@ -12,12 +12,14 @@ import fcntl
 import json
 import os
 import stat
+import time
 from typing import Any, Dict, List, Optional
 
 from . import processes
 
 VERSION = 1
 OTHERS, OTHERS_WRITE = 0o077, 0o022
+LOCK_S = 10.0  # for locks that are held for milliseconds
 
 
 class NodeError(Exception):
@@ -38,7 +40,7 @@ def make_private(folder: str) -> None:
     before = os.umask(OTHERS)
     try:
         os.makedirs(folder, exist_ok=True)
-        _check(os.lstat(folder), folder)
+        _check_at(folder)
         os.chmod(folder, 0o700)
     except OSError as e:
         raise NodeError("cannot make the state folder %s: %s" % (folder, e.strerror)) from None
@@ -53,10 +55,10 @@ class NodeState:
     step ran since then, `resume` what a run did before it asked for a fresh login (`run.py`), or None.
     """
 
-    def __init__(self, folder: str, cluster_id: str, node: str) -> None:
+    def __init__(self, folder: str, cluster_id: str, node: str, machine_id: str = "") -> None:
         self.folder = folder
         self.path = os.path.join(folder, "state.json")
-        self.identity = {"cluster_id": cluster_id, "node": node, "machine_id": processes.machine_id()}
+        self.identity = {"cluster_id": cluster_id, "node": node, "machine_id": machine_id or processes.machine_id()}
         self.mounts: Dict[str, str] = {}
         self.steps: List[Dict[str, str]] = []
         self.ray: Optional[Dict[str, Any]] = None
@@ -64,8 +66,11 @@ class NodeState:
         self.resume: Optional[Dict[str, Any]] = None
 
     def load(self) -> NodeState:
-        """Read what is there. Unreadable or foreign contents count as none: everything then runs again."""
-        data = read(self.path)
+        """Read what is there."""
+        return self.believe(read(self.path))
+
+    def believe(self, data: Optional[Dict[str, Any]]) -> NodeState:
+        """Take over what a file says. Unreadable or foreign contents count as none: everything then runs again."""
         if data is not None and _complete(data) and all(data.get(k) == v for k, v in self.identity.items()):
             self.mounts, self.steps = data["mounts"], data["steps"]
             self.ray, self.ray_stale, self.resume = data["ray"], data["ray_stale"], data.get("resume")
@@ -94,13 +99,13 @@ def _complete(data: Dict[str, Any]) -> bool:
             and isinstance(data.get("resume") or {}, dict)
             and (ray is None or _complete_ray(ray))
         )
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError, ValueError):
         return False
 
 
 def _complete_ray(ray: Dict[str, Any]) -> bool:
     return {"digest", "boot_id", "processes", "head", "port", "versions"} <= set(ray) and all(
-        len(p) == 3 for p in ray["processes"]
+        type(pid) is int and type(started) is int and isinstance(name, str) for pid, started, name in ray["processes"]
     )
 
 
@@ -109,21 +114,38 @@ def read(path: str) -> Optional[Dict[str, Any]]:
 
     Raises NodeError for what others could have put there, and for what a newer rayctl wrote.
     """
+    text = text_of(path)
+    return None if text is None else document(text, path)
+
+
+def text_of(path: str) -> Optional[str]:
+    """What a file of ours says; None when it is absent or no text. Raises NodeError for what others could have put there."""
     try:
-        _check(os.lstat(os.path.dirname(path)), os.path.dirname(path))
+        _check_at(os.path.dirname(path))
         # without O_NONBLOCK a pipe in its place would hold us for ever
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), encoding="utf-8") as f:
-            _check(os.fstat(f.fileno()), path)
-            data = json.load(f)
-    except FileNotFoundError:
-        return None
-    except (ValueError, RecursionError):
+            info = os.fstat(f.fileno())
+            check(info.st_mode, info.st_uid, os.geteuid(), path)
+            return f.read()
+    except (FileNotFoundError, UnicodeDecodeError):
         return None
     except OSError as e:
         raise NodeError("cannot read %s: %s" % (path, e.strerror)) from None
-    if not isinstance(data, dict) or not isinstance(data.get("version"), int):
+
+
+def decoded(text: str) -> Optional[Dict[str, Any]]:
+    """The versioned JSON object that a text is; None for anything else."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
         return None
-    if data["version"] > VERSION:
+    return data if isinstance(data, dict) and type(data.get("version")) is int else None
+
+
+def document(text: str, path: str) -> Optional[Dict[str, Any]]:
+    """The same for a file of ours: one of a newer rayctl is refused with a NodeError."""
+    data = decoded(text)
+    if data is not None and data["version"] > VERSION:
         raise NodeError(
             "%s was written by a newer rayctl (version %d, this one reads up to %d); update rayctl on the controller"
             % (path, data["version"], VERSION)
@@ -131,32 +153,55 @@ def read(path: str) -> Optional[Dict[str, Any]]:
     return data
 
 
-def _check(info: os.stat_result, path: str) -> None:
-    """Refuse what is not ours alone."""
-    if stat.S_ISLNK(info.st_mode):
+def _check_at(path: str) -> None:
+    info = os.lstat(path)
+    check(info.st_mode, info.st_uid, os.geteuid(), path)
+
+
+def check(mode: int, owner: int, me: int, path: str) -> None:
+    """Refuse what is not ours alone. `mode` and `owner` are a file's, `me` is our user id."""
+    if stat.S_ISLNK(mode):
         raise NodeError("%s is a symlink, so nothing in it can be trusted; move it away" % path)
-    if info.st_uid != os.geteuid():
+    if owner != me:
         raise NodeError("%s belongs to someone else, so nothing in it can be trusted; find out who put it there" % path)
-    if info.st_mode & OTHERS_WRITE:
-        mode = stat.S_IMODE(info.st_mode)
+    if mode & OTHERS_WRITE:
         raise NodeError(
             "%s can be written by others (mode %04o), so nothing in it can be trusted; look at what is in it, and if all of "
-            "it is yours: chmod go-rwx %s" % (path, mode, path)
+            "it is yours: chmod go-rwx %s" % (path, stat.S_IMODE(mode), path)
         )
 
 
 def write(path: str, data: Dict[str, Any], durable: bool = False) -> None:
-    """Replace a file in one step, 0600. `durable` is for what must outlive a crash of the machine."""
+    """Replace a versioned JSON file in one step, 0600. `durable` is for what must outlive a crash of the machine."""
+    store(path, json.dumps(data), durable)
+
+
+def store(path: str, text: str, durable: bool = False) -> None:
+    """The same for any text."""
     new = path + ".new"
     try:
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as f:
-            json.dump(data, f)
+            f.write(text)
             f.flush()
             if durable:
                 os.fsync(f.fileno())
         os.replace(new, path)
     except OSError as e:
         raise NodeError("cannot write %s: %s" % (path, e.strerror)) from None
+
+
+def wait_for_lock(fd: int, path: str) -> None:
+    """Lock an open file or folder against all others that do. Raises NodeError when it is not free within seconds."""
+    end = time.monotonic() + LOCK_S
+    while True:
+        try:
+            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as e:
+            if e.errno not in (errno.EAGAIN, errno.EACCES):
+                raise NodeError("cannot lock %s: %s" % (path, e.strerror)) from None
+        if time.monotonic() > end:
+            raise NodeError("another program holds the lock on %s for more than %g s; lslocks shows which" % (path, LOCK_S))
+        time.sleep(0.01)
 
 
 def take_lock(folder: str) -> int:

@@ -22,11 +22,15 @@ from rayctl.errors import Busy, NodesFailed, RayctlError, Refused, Unreachable, 
 from rayctl.events import Bus
 from rayctl.node import processes
 from rayctl.operations import machines as acting
+from rayctl.operations import tokens
 from rayctl.operations.down import DownOptions, down
+from rayctl.operations.leases import Overtaken
 from rayctl.operations.session import Session
+from rayctl.providers.base import DeclaresHosts
 
 KINDS = {kind.__name__: kind for kind in (RayctlError, UsageError, Refused, Unreachable, Busy)}
 LOOK_S = 0.5
+SshOptions = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -40,17 +44,17 @@ class Outcome:
 
 def machines(
     path: Path, overrides: Mapping[str, Any], *, absent: bool, workers_only: bool, lock_timeout_s: float, check: bool,
-    playbook_pid: int,
+    playbook_pid: int, ssh_options: SshOptions,
 ) -> Outcome:  # fmt: skip
-    """Bring the machines to what is wanted. Raises RayctlError."""
+    """Bring the machines to what is wanted. Raises RayctlError. `ssh_options` is what the playbook's variables say of hosts."""
     if check:
-        return _foreseen(Session.open("check", path, overrides, Bus("check", "", ())), absent, workers_only)
+        return _foreseen(_session("check", path, overrides, ssh_options), absent, workers_only)
     reading, writing = os.pipe()
     if os.fork() == 0:
         os.close(reading)
         _holder(
             path, overrides, absent=absent, workers_only=workers_only, lock_timeout_s=lock_timeout_s,
-            playbook_pid=playbook_pid, told=writing,
+            playbook_pid=playbook_pid, ssh_options=ssh_options, told=writing,
         )  # fmt: skip
     os.close(writing)
     with os.fdopen(reading, "rb") as word:
@@ -60,8 +64,15 @@ def machines(
     return Outcome(**answer)
 
 
+def _session(operation: str, path: Path, overrides: Mapping[str, Any], ssh_options: SshOptions) -> Session:
+    session = Session.open(operation, path, overrides, Bus(operation, "", ()))
+    if isinstance(session.provider, DeclaresHosts):
+        session.provider.ssh_options = ssh_options
+    return session
+
+
 def _foreseen(session: Session, absent: bool, workers_only: bool) -> Outcome:
-    config, nodes = session.deployment.config, session.deployment.nodes
+    config, nodes = session.config, session.deployment.nodes
     if absent:
         going = plan.teardown(config, nodes, workers_only=workers_only, keep_min_workers=False)
         return Outcome(ended=[node.name for node in going], lines=[f"end {node.name}" for node in going])
@@ -72,7 +83,7 @@ def _foreseen(session: Session, absent: bool, workers_only: bool) -> Outcome:
 
 def _holder(
     path: Path, overrides: Mapping[str, Any], *, absent: bool, workers_only: bool, lock_timeout_s: float, playbook_pid: int,
-    told: int,
+    ssh_options: SshOptions, told: int,
 ) -> None:  # fmt: skip
     """The life of the process that holds the cluster. Never returns."""
     os.setsid()
@@ -83,7 +94,7 @@ def _holder(
     for fd in (0, 1, 2):
         os.dup2(null, fd)
     try:
-        session = Session.open("playbook", path, overrides, Bus("playbook", "", ()))
+        session = _session("playbook", path, overrides, ssh_options)
         session.refuse_what_is_not_built()
         if absent:
             done = down(session, DownOptions(workers_only, lock_timeout_s=lock_timeout_s), lambda _: None)
@@ -102,11 +113,22 @@ def _holder(
 
 
 def _launch(session: Session) -> Outcome:
-    wanted = plan.machines(session.deployment.config, session.deployment.nodes)
-    launched, failures = acting.apply(session, wanted) if wanted else ([], [])
+    try:
+        outcome = _launch_missing(session)
+    except Overtaken:
+        session.refresh()
+        outcome = _launch_missing(session)
     session.take_lease()
-    if failures:
+    tokens.ensure(session)
+    return outcome
+
+
+def _launch_missing(session: Session) -> Outcome:
+    wanted = plan.machines(session.config, session.deployment.nodes)
+    launched, failures = acting.apply(session, wanted) if wanted else ([], [])
+    if failures and not (isinstance(session.provider, DeclaresHosts) and session.deployment.head):
         raise NodesFailed("; ".join(f"{f.node}: {f.reason}" for f in failures), tuple(failures))
+    # a declared host that could not be claimed says so by itself, in the play over the hosts
     return Outcome([node.name for node in launched], [e.node.name for e in wanted.endings], acting.explain(wanted))
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rayctl import plan
-from rayctl.errors import NodeFailure, NodesFailed
+from rayctl.errors import NodeFailure, NodesFailed, Unreachable
 from rayctl.operations import machines
+from rayctl.operations.leases import Overtaken
 from rayctl.operations.session import Session
-from rayctl.providers.base import Node
+from rayctl.providers.base import DeclaresHosts, Node
 from rayctl.state import paths
 
 GONE_S = 60.0
@@ -40,24 +41,46 @@ def down(session: Session, options: DownOptions, confirm: Callable[[Sequence[str
     """End nodes, workers first. `confirm` is shown the plan and raises when the answer is no."""
     began = time.monotonic()
     with session.one_writer(options.lock_timeout_s, accept_other=options.accept_other):
-        config, nodes = session.deployment.config, session.deployment.nodes
-        going = plan.teardown(config, nodes, workers_only=options.workers_only, keep_min_workers=options.keep_min_workers)
-        staying = [node for node in nodes if node.state.alive and node not in going]
-        if going:
-            confirm([f"end {node.name} ({node.type})" for node in going])
-            session.give_lease_back(keep=bool(staying))
-            _must_succeed(session, machines.end(session, [(node, "down") for node in going]))
-            _wait_until_gone(session, going)
-        if not staying and session.deployment.cluster_id:
-            _forget(session)
-        names = tuple(node.name for node in going)
-        return DownResult(names, tuple(node.name for node in staying), time.monotonic() - began)
+        try:
+            result = _down(session, options, confirm)
+        except Overtaken:
+            session.refresh()
+            result = _down(session, options, confirm)
+        return replace(result, seconds=time.monotonic() - began)
+
+
+def _down(session: Session, options: DownOptions, confirm: Callable[[Sequence[str]], None]) -> DownResult:
+    config, nodes = session.config, session.deployment.nodes
+    going = plan.teardown(config, nodes, workers_only=options.workers_only, keep_min_workers=options.keep_min_workers)
+    staying = [node for node in nodes if node.state.alive and node not in going]
+    if going:
+        confirm([f"end {node.name} ({node.type})" for node in going])
+        session.take_lease()
+        session.give_lease_back(keep=bool(staying))
+        _must_succeed(session, machines.end(session, [(node, "down") for node in going]))
+        _wait_until_gone(session, going)
+    _name_silent(session, len(going))
+    if not staying and session.deployment.cluster_id:
+        _forget(session)
+    return DownResult(tuple(node.name for node in going), tuple(node.name for node in staying), 0.0)
+
+
+def _name_silent(session: Session, ended: int) -> None:
+    """A host that does not answer may still run its part of the cluster: nobody shall believe that it is gone."""
+    provider = session.provider
+    if not isinstance(provider, DeclaresHosts) or not (silent := provider.silent()):
+        return
+    failures = tuple(NodeFailure(name, why, unreachable=True) for name, why in silent.items())
+    hint = f"What of the cluster runs there runs on. When they are back: {session.command('down')}"
+    if not ended and not session.deployment.nodes and len(silent) == len(provider.declared()):
+        raise Unreachable("no host answers: " + "; ".join(f"{f.node}: {f.reason}" for f in failures), hint=hint)
+    raise NodesFailed(f"{ended} nodes ended, but {len(silent)} of the hosts do not answer", failures, hint=hint)
 
 
 def _wait_until_gone(session: Session, nodes: Sequence[Node]) -> None:
     """A termination that was accepted is not yet one that happened."""
     ids = {node.id for node in nodes}
-    end = time.monotonic() + GONE_S + session.deployment.provider.listing_lag_s
+    end = time.monotonic() + GONE_S + session.provider.listing_lag_s
     while True:
         session.refresh()
         left = [node for node in session.deployment.nodes if node.id in ids and node.state.alive]
@@ -75,6 +98,6 @@ def _must_succeed(session: Session, failures: Sequence[NodeFailure]) -> None:
 
 
 def _forget(session: Session) -> None:
-    session.deployment.provider.teardown()
+    session.provider.teardown()
     token = paths.token_file(session.root, session.name)
     token.unlink(missing_ok=True)

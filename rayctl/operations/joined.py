@@ -4,33 +4,72 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from rayctl.errors import RayctlError
-from rayctl.gcs.view import RayNode
+from rayctl.errors import RayctlError, Refused, Unreachable
+from rayctl.operations import tokens
 from rayctl.operations.session import Session
 from rayctl.providers.base import Node
 from rayctl.provision.nodeplan import gcs_port
-from rayctl.state import paths, token
+from rayctl.transport.ssh import SshTransport
+
+if TYPE_CHECKING:
+    from rayctl.gcs.client import GcsClient
+    from rayctl.gcs.view import RayNode
 
 
 def gcs_address(session: Session) -> str:
     """Where the head's GCS listens, as host:port. Raises RayctlError when there is no head."""
+    head = _head(session)
+    assert head.addresses is not None
+    address = head.addresses.internal
+    return f"{f'[{address}]' if ':' in address else address}:{_port(session, head)}"
+
+
+def _head(session: Session) -> Node:
     head = session.deployment.head
     if head is None or head.addresses is None:
         raise RayctlError(f"the cluster {session.name} has no head", hint=f"Bring it up: {session.command('up')}")
-    address = head.addresses.internal
-    return f"{f'[{address}]' if ':' in address else address}:{gcs_port(session.deployment, head)}"
+    return head
 
 
-def ray_token(session: Session) -> str:
-    """The cluster's Ray token; empty where it was turned off. Callers register it with the redactor before they print."""
-    if not session.deployment.config.auth.ray_token:
-        return ""
-    found = token.read(paths.token_file(session.root, session.name)) or ""
-    if found:
-        session.bus.register_secret(found)
-    return found
+def _port(session: Session, head: Node) -> int:
+    """Where it listens now, as the head remembers; before its first start, where it is going to."""
+    transport = session.transport(head)
+    ray = transport.probe(session.mark(head))["ray"] if isinstance(transport, SshTransport) else None
+    return int(ray["port"]) if ray else gcs_port(session.deployment, head)
+
+
+@contextmanager
+def _way_to(session: Session) -> Iterator[str]:
+    """Where to connect to: a socket that leads through ssh, empty where the address itself will do.
+
+    A head whose sshd forwards nothing may still be reached straight: machines of one network need no tunnel.
+    """
+    head = _head(session)
+    transport = session.transport(head)
+    if not isinstance(transport, SshTransport):
+        yield ""
+        return
+    try:
+        socket = transport.forward("127.0.0.1", _port(session, head))
+    except (Refused, Unreachable):
+        yield ""
+        return
+    yield f"unix:{socket}"
+
+
+@contextmanager
+def client(session: Session, timeout_s: float) -> Iterator[GcsClient]:
+    """A client of the head's GCS."""
+    from rayctl.gcs.client import GcsClient  # here, since it costs grpc's import
+
+    with _way_to(session) as via, GcsClient(
+        gcs_address(session), token=tokens.known(session), timeout_s=timeout_s, via=via
+    ) as found:  # fmt: skip
+        yield found
 
 
 def wait(
@@ -39,11 +78,12 @@ def wait(
     """Wait until Ray knows all of these nodes; those that it knows by then, by the provider's node id."""
     from rayctl.gcs.client import wait_for_nodes  # here, since it costs grpc's import
 
-    found = wait_for_nodes(
-        gcs_address(session), {node.id for node in nodes}, deadline_s=deadline_s, token=ray_token(session),
-        clock=time.monotonic, sleep=time.sleep, on_change=on_change,
-    )  # fmt: skip
+    with _way_to(session) as via:
+        found = wait_for_nodes(
+            gcs_address(session), {node.id for node in nodes}, deadline_s=deadline_s, token=tokens.known(session),
+            clock=time.monotonic, sleep=time.sleep, on_change=on_change, via=via,
+        )  # fmt: skip
     return {node.instance_id: node for node in found}
 
 
-__all__ = ["gcs_address", "ray_token", "wait"]
+__all__ = ["client", "gcs_address", "wait"]

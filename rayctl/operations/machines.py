@@ -8,11 +8,11 @@ import uuid
 from collections.abc import Sequence
 
 from rayctl.config.digest import digest
-from rayctl.errors import NodeFailure, ProviderError
+from rayctl.errors import Category, NodeFailure, ProviderError
 from rayctl.events import EventKind
 from rayctl.operations.session import Session
 from rayctl.plan import Launch, Machines
-from rayctl.providers.base import Kind, LaunchRequest, Node, Slot, launch_token
+from rayctl.providers.base import DeclaresHosts, Kind, LaunchRequest, LaunchResult, Node, Slot, host_token, launch_token
 
 NUMBER = re.compile(r"-(\d+)$")
 
@@ -22,34 +22,43 @@ def apply(session: Session, wanted: Machines) -> tuple[list[Node], list[NodeFail
 
     Asking the provider is the compare-and-set that decides which of two controllers makes a new cluster.
     """
-    provider = session.deployment.provider
-    proposed = session.deployment.cluster_id or str(uuid.uuid4())
-    cluster_id = session.deployment.cluster_id or provider.bootstrap(proposed)
+    session.take_lease()
+    cluster_id = session.deployment.cluster_id or session.provider.bootstrap(str(uuid.uuid4()))
     session.remember(session.record(cluster_id))
     launched: list[Node] = []
     failures = end(session, [(ending.node, ending.reason) for ending in wanted.endings])
     for launch in wanted.launches:
-        nodes, failure = _launch(session, cluster_id, launch)
+        nodes, missing = _launch(session, cluster_id, launch)
         launched += nodes
-        failures += [failure] if failure else []
+        failures += missing
         if launch.kind is Kind.HEAD and not nodes:
             break  # workers without a head would cost money and do nothing
     session.refresh()
     return launched, failures
 
 
-def _launch(session: Session, cluster_id: str, launch: Launch) -> tuple[Sequence[Node], NodeFailure | None]:
+def _launch(session: Session, cluster_id: str, launch: Launch) -> tuple[Sequence[Node], list[NodeFailure]]:
     session.check_lease()
     request = _request(session, cluster_id, launch)
     try:
-        result = session.deployment.provider.launch(request)
+        result = session.provider.launch(request)
     except ProviderError as e:
-        return [], _missing(launch, launch.count, e)
+        return [], [_missing(launch, launch.count, e)]
     for node in result.nodes:
         session.bus.emit(EventKind.NODE_LAUNCHED, node.name, type=node.type, id=node.id)
-    if result.shortfall or result.error:
-        return result.nodes, _missing(launch, result.shortfall, result.error)
-    return result.nodes, None
+    return result.nodes, _shortfall(launch, result)
+
+
+def _shortfall(launch: Launch, result: LaunchResult) -> list[NodeFailure]:
+    """What is missing, one by one where the provider knows."""
+    found = [
+        NodeFailure(name, f"{error.message}. {error.hint}".strip(" ."), unreachable=error.category is Category.TRANSIENT)
+        for name, error in result.errors.items()
+    ]
+    unnamed = result.shortfall - len(found)
+    if unnamed > 0 or (result.error and not found):
+        found.append(_missing(launch, unnamed, result.error))
+    return found
 
 
 def _missing(launch: Launch, count: int, error: ProviderError | None) -> NodeFailure:
@@ -60,7 +69,7 @@ def _missing(launch: Launch, count: int, error: ProviderError | None) -> NodeFai
 
 def _request(session: Session, cluster_id: str, launch: Launch) -> LaunchRequest:
     """Names and tokens are given here, and remembered before the provider is asked."""
-    node_type = session.deployment.config.available_node_types[launch.type]
+    node_type = session.config.available_node_types[launch.type]
     node_config = dict(node_type.node_config)
     return LaunchRequest(
         kind=launch.kind, type=launch.type, slots=_slots(session, cluster_id, launch),
@@ -71,6 +80,8 @@ def _request(session: Session, cluster_id: str, launch: Launch) -> LaunchRequest
 
 
 def _slots(session: Session, cluster_id: str, launch: Launch) -> tuple[Slot, ...]:
+    if isinstance(session.provider, DeclaresHosts):
+        return _hosts(session.provider, session.deployment.nodes, cluster_id, launch)
     record = session.record(cluster_id)
     seen = [_number(node) for node in session.deployment.nodes if node.type == launch.type]
     slots = []
@@ -80,6 +91,14 @@ def _slots(session: Session, cluster_id: str, launch: Launch) -> tuple[Slot, ...
         slots.append(Slot(name, launch_token(cluster_id, launch.type, number)))
     session.remember(record)
     return tuple(slots)
+
+
+def _hosts(provider: DeclaresHosts, nodes: Sequence[Node], cluster_id: str, launch: Launch) -> tuple[Slot, ...]:
+    """Of the declared hosts that are free, so many: those that answer before those that did not, else as in the file."""
+    mine, silent = {node.name for node in nodes}, provider.silent()
+    free = [host.name for host in provider.declared() if (host.kind, host.type) == (launch.kind, launch.type)]
+    free = sorted((name for name in free if name not in mine), key=lambda name: name in silent)
+    return tuple(Slot(name, host_token(cluster_id, name)) for name in free[: launch.count])
 
 
 def _number(node: Node) -> int:
@@ -95,7 +114,7 @@ def end(session: Session, nodes: Sequence[tuple[Node, str]]) -> list[NodeFailure
     results: dict[str, ProviderError | None] = {}
     for kind in (Kind.WORKER, Kind.HEAD):  # a head's GCS waits for workers that are still connected
         if ids := [node.id for node, _ in nodes if node.kind is kind]:
-            results |= session.deployment.provider.terminate(ids)
+            results |= session.provider.terminate(ids)
     failures = []
     for node, reason in nodes:
         error = results.get(node.id)

@@ -17,7 +17,7 @@ def tell(session: Session) -> None:
 
 
 def _notices(session: Session) -> Iterator[str]:
-    config = session.deployment.config
+    config = session.config
     for kind in ("head", "worker"):
         yield from start_of(config, kind).notices
     if config.cluster_synced_files and config.provider.type == "embedded":

@@ -7,18 +7,22 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from rayctl.errors import Interrupted, NodeFailure
+from rayctl.errors import Interrupted, NodeFailure, Unreachable
 from rayctl.events import Bus, EventKind
+from rayctl.operations import tokens
 from rayctl.operations.session import Session
+from rayctl.providers.base import Node
 from rayctl.provision.driver import Driver, Outcome, Playbook
 
 Steps = tuple[int, int]
 """How many set-up steps are to run on a node, of how many."""
 STATUS = {"ok": "ok", "failed": "failed", "timeout": "timeout", "stopped": "cancelled"}
 TICK_S = 0.5
+AT_ONCE = 32  # cancels sent side by side
 
 
 class Narrator:
@@ -109,6 +113,9 @@ def on_interrupt(act: Callable[[], None]) -> Iterator[threading.Event]:
 
 def run(session: Session, playbook: Playbook, steps: Mapping[str, Steps], timeout_s: float | None = None) -> Outcome:
     """Run a playbook to its end. Raises `Interrupted` after Ctrl-C, once nothing of ours runs on the nodes any more."""
+    if not playbook.check:
+        session.take_lease()
+        tokens.ensure(session)
     session.check_lease()
     narrator = Narrator(session.bus, steps, check=playbook.check)
     driver = Driver(playbook, on_message=narrator.tell, on_tick=narrator.tick, timeout_s=timeout_s)
@@ -119,18 +126,26 @@ def run(session: Session, playbook: Playbook, steps: Mapping[str, Steps], timeou
 
     with on_interrupt(interrupt) as interrupted:
         outcome = driver.run()
-        if outcome.status in ("canceled", "timeout"):
-            _cancel_on_nodes(session, playbook.limit)
+        left = _cancel_on_nodes(session, playbook.limit) if outcome.status in ("canceled", "timeout") else []
     if interrupted.is_set():
-        raise Interrupted("interrupted; nothing of rayctl runs on the nodes any more, and what was done stays done")
+        rest = f"only {', '.join(left)} did not answer" if left else "nothing of rayctl runs on the nodes any more"
+        raise Interrupted(f"interrupted; {rest}, and what was done stays done")
     return outcome
 
 
-def _cancel_on_nodes(session: Session, names: Sequence[str]) -> None:
-    """Ansible passes a cancel on by itself; this is for nodes whose line was cut before it could."""
-    for node in session.deployment.nodes:
-        if node.name in names:
-            session.transport(node).cancel()
+def _cancel_on_nodes(session: Session, names: Sequence[str]) -> list[str]:
+    """Ansible passes a cancel on by itself; this is for nodes whose line was cut before it could. Those that did not answer."""
+    nodes = [node for node in session.deployment.nodes if node.name in names]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return [node.name for node, reached in zip(nodes, pool.map(lambda node: _cancelled(session, node), nodes), strict=True) if not reached]
+
+
+def _cancelled(session: Session, node: Node) -> bool:
+    try:
+        session.transport(node).cancel()
+    except Unreachable:
+        return False
+    return True
 
 
 def failures(outcome: Outcome, names: Sequence[str]) -> list[NodeFailure]:

@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any, Self
 
 from rayctl.config.load import Loaded, load
-from rayctl.errors import ConfigError, Refused
+from rayctl.config.model import ClusterConfig
+from rayctl.errors import ConfigError
 from rayctl.events import Bus, EventKind
-from rayctl.providers.base import Node
+from rayctl.operations import unbuilt
+from rayctl.operations.leases import Overtaken, seen_on, store_on
+from rayctl.providers.base import DeclaresHosts, Node, Provider
 from rayctl.providers.registry import provider_for
 from rayctl.provision.deployment import Deployment
 from rayctl.state import cluster, holder, keeper, lease, lock, paths, private
-from rayctl.transport.connection import Connection
-from rayctl.transport.local import LocalTransport
+from rayctl.transport.base import Transport
 
 
 @dataclass
@@ -35,38 +37,52 @@ class _Writer:
 
 @dataclass
 class Session:
-    """One operation on one cluster. `overrides` are the flags that change what the file says."""
+    """One operation on one cluster. `overrides` are the flags that change what the file says.
+
+    `head_only`: the operation has to do with the head alone, so no other host is asked.
+    """
 
     operation: str
     overrides: Mapping[str, Any]
-    deployment: Deployment
+    loaded: Loaded
+    provider: Provider
     bus: Bus
     root: Path
+    head_only: bool = False
+    _deployment: Deployment | None = None
     _writer: _Writer | None = None
 
     @classmethod
     def open(cls, operation: str, path: Path, overrides: Mapping[str, Any], bus: Bus) -> Self:
-        """Read the file, ask the provider. Raises RayctlError."""
+        """Read the file. Raises RayctlError."""
         given = {key: value for key, value in overrides.items() if value is not None}
         return cls.of(operation, load(path, **given), given, bus)
 
     @classmethod
-    def of(cls, operation: str, loaded: Loaded, overrides: Mapping[str, Any], bus: Bus) -> Self:
+    def of(cls, operation: str, loaded: Loaded, overrides: Mapping[str, Any], bus: Bus, *, head_only: bool = False) -> Self:
         """The same for a file that was read already."""
         for problem in loaded.warnings:
             where = f"{loaded.path}:{problem.line}: " if problem.line else ""
             bus.emit(EventKind.WARNING, text=f"{where}{problem.message}", hint=problem.hint)
-        return cls(operation, overrides, Deployment.of(loaded, provider_for(loaded.config)), bus, paths.home(os.environ))
+        provider = provider_for(loaded.config, loaded.folder)
+        return cls(operation, overrides, loaded, provider, bus, paths.home(os.environ), head_only)
+
+    @property
+    def config(self) -> ClusterConfig:
+        """What the file says."""
+        return self.loaded.config
 
     @property
     def name(self) -> str:
         """The cluster's name."""
-        return self.deployment.config.cluster_name
+        return self.config.cluster_name
 
     @property
-    def loaded(self) -> Loaded:
-        """The file."""
-        return self.deployment.loaded
+    def deployment(self) -> Deployment:
+        """The cluster as its provider lists it; it is asked at the first use. Raises RayctlError."""
+        if self._deployment is None:
+            self._deployment = Deployment.of(self.loaded, self.provider, head_only=self.head_only)
+        return self._deployment
 
     def command(self, verb: str, *words: str) -> str:
         """The command line that does `verb` to this cluster, fit for a shell."""
@@ -74,35 +90,23 @@ class Session:
         return shlex.join(["rayctl", verb, str(self.loaded.path), *name, *words])
 
     def refresh(self) -> None:
-        """Ask the provider again."""
-        self.deployment = Deployment.of(self.loaded, self.deployment.provider)
+        """Ask the provider again, at the next use."""
+        if self._deployment is not None:
+            self._deployment.forget()
+        self._deployment = None
 
     def refuse_what_is_not_built(self) -> None:
         """Before anything is touched: blocks of the file that this version does not act on."""
-        if self.deployment.config.docker and uses_docker(self.loaded):
-            raise Refused(
-                "the `docker` block is not built yet: this rayctl runs commands on the nodes themselves; nothing was touched.",
-                hint="Remove the block, or leave its image empty.",
-            )
-
-        if self.deployment.config.provider.type == "simulated":
-            raise Refused(
-                "simulated machines take no commands: they are for listings and for trying out plans; nothing was touched."
-            )
-        if self.deployment.config.auth.become and self.deployment.config.provider.type == "embedded":
-            raise Refused(
-                "auth.become is not for embedded nodes: they are this machine, and steps run as you; nothing was touched.",
-                hint="Remove auth.become, and use sudo in the commands that need it.",
-            )
+        unbuilt.refuse(self.config)
 
     def require_local_files(self) -> None:
         """What `validate` only warns of must be there before nodes are changed."""
         if problems := self.loaded.local_problems():
             raise ConfigError(str(self.loaded.path), problems)
 
-    def transport(self, node: Node) -> LocalTransport:
+    def transport(self, node: Node) -> Transport:
         """How commands reach a node."""
-        return transport_to(self.deployment.provider.connection(node))
+        return self.deployment.transport(node)
 
     def mark(self, node: Node) -> str:
         """The marker of a node's own processes."""
@@ -111,7 +115,7 @@ class Session:
     # ---- one writer
     @contextmanager
     def one_writer(self, timeout_s: float, *, accept_other: bool = False) -> Iterator[None]:
-        """Hold the cluster on this controller while the block runs, and its lease on the head as soon as there is one.
+        """Hold the cluster on this controller while the block runs. Who changes something takes the lease on the head too.
 
         Raises `Refused` when it is another cluster than the one that was met under this name, unless `accept_other`.
         """
@@ -128,19 +132,25 @@ class Session:
             self._writer = _Writer(stack.enter_context(ExitStack()), token, timeout_s)
             self.refresh()
             self._recognise(accept_other)
-            self.take_lease()
+            self._let_others_finish()
             yield
 
     def take_lease(self) -> None:
-        """Take the lease that lies on the head, once there is a head. Making one is a compare-and-set of the provider's."""
+        """Take the lease that lies on the head, once there is a head. Making one is a compare-and-set of the provider's.
+
+        Raises `Overtaken`, the lease in hand, when others wrote since the provider was asked: what was planned then is void.
+        """
         head, writer = self.deployment.head, self._writer
         if head is None or writer is None or writer.keeper is not None:
             return
         me = holder.myself(self._owner_text, controller=holder.controller_id(paths.controller_file(self.root)))
-        store = lease.FileLeaseStore(Path(self.deployment.provider.connection(head).state_dir) / "lease.json")
+        before = seen_on(self.deployment, head)
+        store = store_on(self.deployment, head, before)
         writer.keeper = writer.lease_stack.enter_context(
             keeper.keep(store, me, writer.token, timeout_s=writer.timeout_s, on_wait=self._waits, on_lost=self._lost)
         )
+        if writer.keeper.lease.generation > before.generation + 1 or lease.stands(before):
+            raise Overtaken
 
     def check_lease(self) -> None:
         """Raise `Busy` when the right to change the cluster was lost; whoever changes something asks before."""
@@ -153,6 +163,15 @@ class Session:
         if not keep and writer is not None:
             writer.lease_stack.close()
             writer.keeper = None
+
+    def _let_others_finish(self) -> None:
+        """Where another writer is at work there is nothing to be planned before it is done."""
+        head = self.deployment.head
+        if head is not None and lease.stands(seen_on(self.deployment, head)):
+            try:
+                self.take_lease()
+            except Overtaken:
+                self.refresh()
 
     @property
     def _owner_text(self) -> str:
@@ -182,18 +201,9 @@ class Session:
             self.remember(record)
 
     def remember(self, record: cluster.ClusterRecord) -> None:
-        """Store it."""
-        cluster.save(paths.record_file(self.root, self.name), record)
-
-
-def transport_to(connection: Connection) -> LocalTransport:
-    """The transport of a connection."""
-    if connection.kind != "local":
-        raise Refused(f"nodes reached by {connection.kind!r} are not built yet; nothing was touched.")
-    return LocalTransport(connection)
-
-
-def uses_docker(loaded: Loaded) -> bool:
-    """Whether any node would run its commands in a container: a block without any image is none."""
-    docker = loaded.config.docker
-    return docker is not None and bool(docker.image or docker.head_image or docker.worker_image)
+        """Store it. A token of the cluster that was known before is of no use to another one."""
+        path = paths.record_file(self.root, self.name)
+        known = cluster.load(path)
+        if known is not None and known.cluster_id != record.cluster_id and isinstance(self.provider, DeclaresHosts):
+            paths.token_file(self.root, self.name).unlink(missing_ok=True)
+        cluster.save(path, record)

@@ -53,7 +53,7 @@ class ClusterStatus:
 
 def status(session: Session, *, probe: bool = False) -> ClusterStatus:
     """Look, touch nothing. A head that does not answer is part of the answer, not an error."""
-    config = session.deployment.config
+    config = session.config
     head = session.deployment.head
     address, version, view, note = "", "", None, "the cluster is not up"
     if head is not None:
@@ -71,14 +71,12 @@ def status(session: Session, *, probe: bool = False) -> ClusterStatus:
 
 
 def _ask_ray(session: Session, head: Node, address: str) -> tuple[str, ClusterView | None, str]:
-    from rayctl.gcs.client import GcsClient  # here, since it costs grpc's import
-
     try:
-        session.deployment.provider.connection(head)
+        session.provider.connection(head)
     except ProviderError as e:  # then nobody listens there either
         return "", None, e.message
     try:
-        with GcsClient(address, token=joined.ray_token(session), timeout_s=5) as client:
+        with joined.client(session, timeout_s=5) as client:
             return client.ray_version(), client.cluster(), ""
     except GcsError as e:
         return "", None, f"{e.message}. {e.hint}".strip()

@@ -21,10 +21,11 @@ from rayctl.errors import Interrupted, NodeFailure, NodesFailed, Unreachable, Us
 from rayctl.events import EventKind
 from rayctl.gcs.errors import GcsError, GcsUnauthenticated
 from rayctl.operations import joined, machines, notices, play
+from rayctl.operations.leases import Overtaken
 from rayctl.operations.select import select
 from rayctl.operations.session import Session
 from rayctl.operations.survey import Work, survey
-from rayctl.providers.base import Kind, Node
+from rayctl.providers.base import DeclaresHosts, Kind, Node
 from rayctl.provision.driver import Outcome, Playbook
 from rayctl.provision.nodeplan import PHASES, Options
 
@@ -85,10 +86,19 @@ def up(session: Session, options: UpOptions, confirm: Callable[[Sequence[str]], 
     writer = nullcontext() if options.check else session.one_writer(options.lock_timeout_s, accept_other=options.accept_other)
     try:
         with writer:
-            result = _Up(session, options, confirm).run()
+            result = _until_not_overtaken(session, lambda: _Up(session, options, confirm).run())
             return replace(result, seconds=time.monotonic() - began)
     except (Interrupted, KeyboardInterrupt) as e:
         raise Interrupted(str(e) or "interrupted; what was done stays done", hint=_resume(session, options)) from None
+
+
+def _until_not_overtaken(session: Session, act: Callable[[], UpResult]) -> UpResult:
+    """What was planned while somebody else wrote is planned again; from then on the lease is ours."""
+    try:
+        return act()
+    except Overtaken:
+        session.refresh()
+        return act()
 
 
 def _resume(session: Session, options: UpOptions) -> str:
@@ -100,7 +110,7 @@ def _resume(session: Session, options: UpOptions) -> str:
 class _Up:
     def __init__(self, session: Session, options: UpOptions, confirm: Callable[[Sequence[str]], None]) -> None:
         self.session, self.options, self.confirm = session, options, confirm
-        self.node_options = options.for_nodes(session.deployment.config.no_restart)
+        self.node_options = options.for_nodes(session.config.no_restart)
         self.failures: list[NodeFailure] = []
         self.launched: list[Node] = []
         self.outcome = Outcome("successful")
@@ -116,15 +126,37 @@ class _Up:
         if not lines:
             return self._known(works)
         self.confirm(lines)
+        silent = self._silent()
         if wanted:
             self.launched, self.failures = machines.apply(self.session, wanted)
             self.session.take_lease()
             works = self._survey(self._existing())
         self._play([work for work in works if work.needed])
-        return self._result(works, JOIN_S)
+        return self._result([*works, *self._late(silent)], JOIN_S)
+
+    def _silent(self) -> set[str]:
+        """Declared hosts that did not answer yet. They hold up nobody: the others are brought up first."""
+        return set(self.session.provider.silent()) if isinstance(self.session.provider, DeclaresHosts) else set()
+
+    def _late(self, silent: set[str]) -> list[Work]:
+        """Those of them that answered meanwhile, brought up after the others."""
+        if not silent:
+            return []
+        self.session.refresh()
+        late = silent - self._silent()
+        if not late:
+            return []
+        self.failures = [failure for failure in self.failures if failure.node not in late]
+        known = {failure.node for failure in self.failures}
+        launched, failures = machines.apply(self.session, self._wanted_machines())
+        self.launched += launched
+        self.failures += [failure for failure in failures if failure.node not in known]
+        works = self._survey([node for node in self._existing() if node.name in late])
+        self._play([work for work in works if work.needed])
+        return works
 
     def _wanted_machines(self) -> plan.Machines:
-        head, config = self.session.deployment.head, self.session.deployment.config
+        head, config = self.session.deployment.head, self.session.config
         if head is not None and head.type != config.head_type:
             raise UsageError(
                 f"the head {head.name} is of the type `{head.type}`, but the file's head type is `{config.head_type}`",
@@ -159,8 +191,9 @@ class _Up:
             self.options.check, self.options.diff, self.node_options.phases,
         )  # fmt: skip
         steps = {work.node.name: work.steps for work in works}
-        self.outcome = play.run(self.session, playbook, steps, self.options.timeout_s)
-        failures = play.failures(self.outcome, names)
+        outcome = play.run(self.session, playbook, steps, self.options.timeout_s)
+        self.outcome = outcome.after(self.outcome)
+        failures = play.failures(outcome, names)
         for failure in failures:
             if failure.node not in self.outcome.nodes:  # nobody has told of its end yet
                 status = "unreachable" if failure.unreachable else "failed"

@@ -17,13 +17,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from rayctl.errors import ProviderError
-from rayctl.transport.connection import Connection
+from rayctl.transport.connection import Connection, Ssh
+
+if TYPE_CHECKING:
+    from rayctl.transport.reach import Reach
 
 __all__ = [
-    "Addresses", "Connection", "Kind", "LaunchRequest", "LaunchResult", "Node", "NodeState", "Provider", "Slot", "launch_token",
+    "Addresses", "Connection", "DeclaresHosts", "Kind", "LaunchRequest", "LaunchResult", "Node", "NodeState", "Provider", "Slot", "launch_token",
 ]  # fmt: skip
 
 TOKENS = uuid.UUID("5b1f0f0e-6e0f-5d61-9a3d-1a2f6f9d3c10")  # namespace of launch tokens; never changes
@@ -115,20 +120,28 @@ class LaunchRequest:
 
 @dataclass(frozen=True)
 class LaunchResult:
-    """What came of a launch: the machines there are now, how many are missing, and why (None when none is)."""
+    """What came of a launch: the machines there are now, how many are missing, and why (None when none is).
+
+    `errors` says it by slot name, where the provider knows which of the machines is missing.
+    """
 
     nodes: tuple[Node, ...]
     shortfall: int = 0
     error: ProviderError | None = None
+    errors: Mapping[str, ProviderError] = field(default_factory=dict)
 
 
 class Provider(ABC):
     """Machines of one cluster at one provider. `settings` is the cluster file's `provider:` block as a plain mapping.
 
     `listing_lag_s`: for how long after a launch or a termination `list_nodes` may still tell the old story, in seconds.
+    `ssh` is what the file's `auth:` says of ssh; a provider whose nodes are reached by ssh puts it into their connections.
+    `folder` is the cluster file's: relative local paths in the settings mean files below it.
     """
 
     listing_lag_s: float = 0.0
+    ssh: Ssh = Ssh()
+    folder: Path = Path()
 
     def __init__(self, cluster_name: str, settings: Mapping[str, Any]) -> None:
         self.cluster_name = cluster_name
@@ -174,6 +187,38 @@ class Provider(ABC):
         return {}
 
 
+class DeclaresHosts(ABC):
+    """A capability of providers whose machines are named in the cluster file: to launch one is to claim it.
+
+    What one operation learns of a host through `reach`, it learns once. `ssh_options` are words for
+    ssh's command line by host name, set before the first use: what a playbook's own variables say.
+    """
+
+    ssh_options: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+
+    @property
+    @abstractmethod
+    def reach(self) -> Reach:
+        """How the hosts are reached."""
+
+    @abstractmethod
+    def declared(self) -> list[Node]:
+        """All of them, the head first, from the file alone. Nobody is asked, so their state is `unknown`."""
+
+    @abstractmethod
+    def ask_only_head(self) -> None:
+        """From now on the listing has to tell of the head alone, so no other host need be asked."""
+
+    @abstractmethod
+    def silent(self) -> Mapping[str, str]:
+        """Of those asked last, the ones that did not answer, by name, and why. No listing holds them."""
+
+
 def launch_token(cluster_id: str, node_type: str, sequence: int) -> str:
     """The idempotency token of the n-th machine of a type: derived, so that it survives the loss of every local file."""
     return str(uuid.uuid5(TOKENS, f"{cluster_id}/{node_type}/{sequence}"))
+
+
+def host_token(cluster_id: str, name: str) -> str:
+    """The same for a declared host, which is claimed under its own name."""
+    return str(uuid.uuid5(TOKENS, f"{cluster_id}/{name}"))

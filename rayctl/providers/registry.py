@@ -9,16 +9,21 @@ import path for that: code is imported from where Python would find it anyway.
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Any, Protocol
 
+from rayctl.config.files import expand_local
+from rayctl.config.model import Auth
 from rayctl.config.problems import nearest
 from rayctl.config.provider import TYPES
 from rayctl.errors import Refused, UsageError
 from rayctl.providers.base import Provider
+from rayctl.transport.connection import Ssh
 
 GROUP = "rayctl.providers"
 BUILT = {
     "embedded": "rayctl.providers.embedded:EmbeddedProvider",
+    "local": "rayctl.providers.local:LocalProvider",
     "simulated": "rayctl.providers.simulated:SimulatedProvider",
 }
 NOT_BUILT = frozenset(TYPES).difference(BUILT, ["external"])
@@ -46,14 +51,29 @@ class ProvidedCluster(Protocol):
     def provider(self) -> ProviderSettings:
         """The `provider:` block."""
 
+    @property
+    def auth(self) -> Auth:
+        """The `auth:` block."""
 
-def provider_for(config: ProvidedCluster) -> Provider:
-    """The provider of a cluster, ready to be asked. Keys without a value do not reach it.
+
+def provider_for(config: ProvidedCluster, folder: Path = Path()) -> Provider:
+    """The provider of a cluster whose file lies in `folder`, ready to be asked. Keys without a value do not reach it.
 
     Raises `Refused` for a type that this rayctl cannot serve, `UsageError` for one that nobody knows.
     """
     settings = {key: value for key, value in config.provider.model_dump().items() if value is not None}
-    return _class_of(config.provider.type, settings)(config.cluster_name, settings)
+    provider = _class_of(config.provider.type, settings)(config.cluster_name, settings)
+    provider.ssh, provider.folder = _ssh(config.auth, folder), folder
+    return provider
+
+
+def _ssh(auth: Auth, folder: Path) -> Ssh:
+    """What the file says of all ssh connections."""
+    key, known_hosts = (str(expand_local(path, folder)) if path else "" for path in (auth.ssh_private_key, auth.known_hosts))
+    return Ssh(
+        user=auth.ssh_user or "", port=auth.ssh_port or 0, key=key, proxy_command=auth.ssh_proxy_command or "",
+        proxy_jump=auth.ssh_proxy_jump or "", known_hosts=known_hosts,
+    )  # fmt: skip
 
 
 def _class_of(name: str, settings: dict[str, Any]) -> type[Provider]:
@@ -66,7 +86,8 @@ def _class_of(name: str, settings: dict[str, Any]) -> type[Provider]:
     for point in entry_points(group=GROUP, name=name):
         return _checked(point.value, f'provider type "{name}"')
     if name in NOT_BUILT:
-        raise Refused(f'provider type "{name}" is not built yet: this rayctl brings up embedded clusters; nothing was touched.')
+        built = "this rayctl brings up embedded clusters and declared hosts (type: local)"
+        raise Refused(f'provider type "{name}" is not built yet: {built}; nothing was touched.')
     raise UsageError(f'provider type "{name}" is unknown', hint=nearest(name, TYPES))
 
 

@@ -11,34 +11,49 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol
 
-from rayctl.errors import RayctlError, Unreachable, UsageError
+from rayctl.errors import RayctlError, UsageError
 from rayctl.node.wire import Message
 from rayctl.providers.base import Kind
-from rayctl.provision import mounts, nodeplan
+from rayctl.provision import mounts, nodeplan, sending
 from rayctl.provision.deployment import Deployment
 from rayctl.provision.digests import once_per_run
+from rayctl.provision.mounts import Mount
 from rayctl.provision.progress import Report
+from rayctl.provision.sending import Remote
+from rayctl.transport import failures
 from rayctl.transport.channel import Channel
-from rayctl.transport.local import LocalTransport
+from rayctl.transport.failures import SSH_FAILED
 from rayctl.transport.shipping import NO_PYTHON, opening
 
 GATE_PATIENCE_S = 3600.0
 CANCEL_PATIENCE_S = 10.0
-SSH_FAILED = 255
+NO_SECRETS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class Line:
-    """The process that is a line to a node, and its environment."""
+    """The process that is a line to a node, and its environment.
+
+    `remote` is how any shell command gets there, as words that it is appended to; empty for nodes on this machine.
+    """
 
     argv: tuple[str, ...]
     env: dict[str, str]
+    remote: tuple[str, ...] = ()
+
+
+class Dial(Protocol):
+    """Makes lines to one node. A fresh login is one that knows of groups which were given just now."""
+
+    def __call__(self, python: Sequence[str], *, fresh_login: bool = False) -> Line:
+        """A line whose end runs in the first of these interpreters that will do."""
 
 
 class Conversation:
@@ -49,20 +64,22 @@ class Conversation:
         deployment: Deployment,
         name: str,
         options: nodeplan.Options,
-        line: Callable[[Sequence[str]], Line],
+        dial: Dial,
         *,
         heads: set[str],
         run_folder: Path,
         report: Report,
+        secrets: Mapping[str, str] = NO_SECRETS,
     ) -> None:
         node = deployment.node(name)
         if node is None:
             raise UsageError(f"{name} is no node of the cluster {deployment.config.cluster_name}")
         self.deployment, self.node, self.report = deployment, node, report
         self.check = options.check
+        self._secrets = {} if options.check else {**nodeplan.secrets_for(deployment), **secrets}
         self.plan = nodeplan.plan_of(deployment, node, once_per_run(deployment.mounts, run_folder), options)
         self.gate = HeadGate(deployment, run_folder, expected=bool(heads))
-        self._line = line(deployment.provider.connection(node).python)
+        self._dial, self._fresh_login = dial, False
         self._channel: Channel | None = None
         self._listing: list[str] = []
         self._cancelled = ""
@@ -85,6 +102,7 @@ class Conversation:
                     if message["event"] == "done":
                         return message
                     if message["event"] == "relogin":
+                        self._fresh_login = True
                         break
                     self._take(channel, message)
                 else:
@@ -92,7 +110,9 @@ class Conversation:
 
     @contextmanager
     def _open(self) -> Iterator[Channel]:
-        channel = Channel(self._line.argv, self._line.env, opening(nodeplan.request_for(self.plan)))
+        self._line = self._dial(self.deployment.provider.connection(self.node).python, fresh_login=self._fresh_login)
+        request = nodeplan.request_for(self.plan, self._secrets)
+        channel = Channel(self._line.argv, self._line.env, opening(request))
         self._channel = channel
         if self._cancelled:
             self.cancel(self._cancelled)
@@ -124,15 +144,25 @@ class Conversation:
         if need["what"] == "head":
             return self.gate.wait(lambda: bool(self._cancelled))
         mount = next(m for m in self.deployment.mounts if m.target == need["target"])
-        destination = Path(mount.target).expanduser()
         try:
             if need.get("check"):
-                self._listing += mounts.changes(mount, destination)
+                self._listing += self._changes(mount)
             else:
-                mounts.copy(mount, destination)
+                self._copy(mount)
         except RayctlError as e:
             return {"ok": False, "message": e.message}
         return {"ok": True}
+
+    def _changes(self, mount: Mount) -> list[str]:
+        if self._line.remote:
+            return sending.changes(mount, Remote(self._line.remote, self._line.env))
+        return mounts.changes(mount, Path(mount.target).expanduser())
+
+    def _copy(self, mount: Mount) -> None:
+        if self._line.remote:
+            sending.send(mount, Remote(self._line.remote, self._line.env))
+        else:
+            mounts.copy(mount, Path(mount.target).expanduser())
 
     def _broken(self, channel: Channel) -> RayctlError:
         status = channel.close()
@@ -143,7 +173,7 @@ class Conversation:
                 hint="Install python3 there, or name an interpreter in the cluster file.",
             )
         if status == SSH_FAILED:
-            return Unreachable(f"{self.node.name} does not answer: {channel.stderr or 'the connection failed'}")
+            return failures.unreachable(self.deployment.provider.connection(self.node), channel.stderr)
         if self._cancelled:
             return RayctlError(f"cancelled: {self._cancelled}; the node did not answer in time")
         last = channel.stderr.splitlines()[-5:]
@@ -201,7 +231,7 @@ class HeadGate:
         head = self.deployment.head
         if head is None:
             return {"ok": False, "message": "not joined, because there is no head; run it without --limit"}
-        seen = LocalTransport(self.deployment.provider.connection(head)).probe(f"{self.deployment.cluster_id}/{head.name}")
+        seen = self.deployment.transport(head).probe(f"{self.deployment.cluster_id}/{head.name}")
         if seen["broken"]:
             why = f"not joined, because the head's Ray does not work ({seen['broken']}); run it without --limit"
             return {"ok": False, "message": why}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,9 +12,12 @@ from typing import Any, Self
 
 from rayctl.config.load import Loaded, expand_local, load
 from rayctl.config.model import ClusterConfig
-from rayctl.providers.base import Kind, Node, Provider
+from rayctl.providers.base import DeclaresHosts, Kind, Node, Provider
 from rayctl.providers.registry import provider_for
 from rayctl.provision.mounts import Mount
+from rayctl.state import cluster, paths
+from rayctl.transport.base import Transport
+from rayctl.transport.reach import Reach
 
 
 @dataclass(frozen=True)
@@ -27,24 +31,50 @@ class Deployment:
 
     @classmethod
     def load(cls, path: Path, overrides: Mapping[str, Any]) -> Self:
-        """Read the file and ask the provider. Raises RayctlError."""
+        """What an inventory holds: the declared hosts, without network, or what the provider lists. Raises RayctlError."""
         loaded = load(path, **overrides)
-        return cls.of(loaded, provider_for(loaded.config))
+        provider = provider_for(loaded.config, loaded.folder)
+        if not isinstance(provider, DeclaresHosts):
+            return cls.of(loaded, provider)
+        known = cluster.load(paths.record_file(paths.home(os.environ), loaded.config.cluster_name))
+        return cls(loaded, provider, known.cluster_id if known else None, tuple(provider.declared()))
 
     @classmethod
-    def of(cls, loaded: Loaded, provider: Provider) -> Self:
-        """Ask the provider what there is."""
+    def of(cls, loaded: Loaded, provider: Provider, *, head_only: bool = False) -> Self:
+        """Ask the provider what there is; of declared hosts, only the head's if that is enough."""
+        if head_only and isinstance(provider, DeclaresHosts):
+            provider.ask_only_head()
         cluster_id = provider.cluster_id()
         return cls(loaded, provider, cluster_id, tuple(provider.list_nodes()) if cluster_id else ())
+
+    @cached_property
+    def reach(self) -> Reach:
+        """How the nodes are reached; it remembers what was learnt of them."""
+        if isinstance(self.provider, DeclaresHosts):
+            return self.provider.reach
+        return Reach(paths.cluster_dir(paths.home(os.environ), self.config.cluster_name), ())
+
+    def transport(self, node: Node) -> Transport:
+        """How commands reach a node."""
+        return self.reach.transport(self.provider.connection(node))
+
+    def forget(self) -> None:
+        """What was learnt of the nodes is old."""
+        self.reach.forget()
 
     @property
     def config(self) -> ClusterConfig:
         """The wanted cluster."""
         return self.loaded.config
 
-    def with_nodes(self, cluster_id: str, nodes: tuple[Node, ...]) -> Deployment:
-        """The same cluster after a launch or a termination."""
-        return replace(self, cluster_id=cluster_id, nodes=nodes)
+    @property
+    def declares_hosts(self) -> bool:
+        """Whether the machines are named in the file, and shared with whoever else may use them."""
+        return isinstance(self.provider, DeclaresHosts)
+
+    def with_identity(self, cluster_id: str) -> Deployment:
+        """The same cluster, now that its identity is known."""
+        return replace(self, cluster_id=cluster_id)
 
     def node(self, name: str) -> Node | None:
         """A node by its inventory host name."""

@@ -74,6 +74,13 @@ class Outcome:
     diffs: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     output: str = ""
 
+    def after(self, earlier: Outcome) -> Outcome:
+        """Both runs as one: what this one tells of a host is the newer word."""
+        return Outcome(
+            self.status, {**earlier.nodes, **self.nodes}, {**earlier.failures, **self.failures},
+            {**earlier.unreachable, **self.unreachable}, {**earlier.diffs, **self.diffs}, earlier.output + self.output,
+        )  # fmt: skip
+
 
 class Driver:
     """One playbook run. `on_message` gets each node's messages as they come (with `host`), `on_tick` runs between."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import shlex
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rayctl.errors import ProviderError
-from rayctl.providers.base import Kind, Node
+from rayctl.providers.base import DeclaresHosts, Kind, Node
 from rayctl.provision.deployment import Deployment, remember
 from rayctl.transport.connection import Connection
 from rayctl.transport.local import OWNER
@@ -38,11 +39,15 @@ class Host:
 
 @dataclass(frozen=True)
 class Inventory:
-    """Everything the inventory plugin sets. `variables` belong to the group `all`, so that localhost has them too."""
+    """Everything the inventory plugin sets. `variables` belong to the group `all`, so that localhost has them too.
+
+    `node_variables` belong to the groups of all nodes, where a team's own variables for a host or a group win.
+    """
 
     hosts: tuple[Host, ...]
     groups: tuple[str, ...]
     variables: Mapping[str, Any] = field(default_factory=dict)
+    node_variables: Mapping[str, Any] = field(default_factory=dict)
 
 
 def looks_like_cluster_file(path: Path) -> bool:
@@ -66,7 +71,7 @@ def read(path: Path, overrides: Mapping[str, Any]) -> Inventory:
         "rayctl_cluster_name": deployment.config.cluster_name,
         "rayctl_cluster_id": deployment.cluster_id or "",
     }
-    return Inventory(hosts, tuple(groups), variables)
+    return Inventory(hosts, tuple(groups), variables, _node_variables(deployment))
 
 
 def die_with_owner() -> None:
@@ -94,13 +99,18 @@ def _host(deployment: Deployment, node: Node) -> Host:
     return Host(node.name, groups_of(node), variables)
 
 
+def _node_variables(deployment: Deployment) -> dict[str, Any]:
+    """The cluster's ssh configuration: what it holds of users, ports, keys, jumps and host keys holds for Ansible too."""
+    if not isinstance(deployment.provider, DeclaresHosts):
+        return {}
+    arguments = f"-F {shlex.quote(str(deployment.reach.config))}"
+    return {"ansible_ssh_args": arguments, "ansible_host_key_checking": True}
+
+
 def _connection_variables(connection: Connection) -> dict[str, Any]:
     # the interpreter is for people's own modules; rayctl's action finds one by itself
-    return {
-        "ansible_host": connection.address,
-        "ansible_connection": connection.kind,
-        "ansible_python_interpreter": connection.python[0],
-    }
+    interpreter = {"ansible_python_interpreter": connection.python[0]} if len(connection.python) == 1 else {}
+    return {"ansible_host": connection.address, "ansible_connection": connection.kind, **interpreter}
 
 
 def groups_of(node: Node) -> tuple[str, ...]:

@@ -14,8 +14,9 @@ import json
 import os
 import shutil
 import stat
+import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,8 @@ from pathlib import Path
 from rayctl.errors import RayctlError
 from rayctl.provision import patterns
 
+STAMP = struct.Struct("<QQQQqq")
+CONTENT = {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO}  # sockets and devices are none
 SETTLED_S = 2.0  # a file changed so recently may change again without a trace in its times
 
 
@@ -41,18 +44,37 @@ class Entry:
         return stat.S_IMODE(self.info.st_mode)
 
     @property
-    def stamp(self) -> tuple[object, ...]:
-        """What changes when the content changes, found out without reading it."""
+    def stamp(self) -> bytes:
+        """Changes when the content does, and is found out without reading it; `STAMP.size` bytes."""
         i = self.info
-        return (self.relative, i.st_mode, i.st_size, i.st_mtime_ns, i.st_ctime_ns, i.st_ino, i.st_dev)
+        return STAMP.pack(i.st_dev, i.st_ino, i.st_size, i.st_mode, i.st_mtime_ns, i.st_ctime_ns)
 
-    def identity(self) -> list[object]:
+    def settled(self, now: float) -> bool:
+        """Whether the file has been quiet long enough for its stamp to be believed next time."""
+        return now - self.info.st_ctime > SETTLED_S
+
+    @property
+    def points_to(self) -> str:
+        """A link's target, as it is written."""
+        return os.readlink(self.path)
+
+    def identity(self, read: Reader) -> list[object]:
         """The entry's part in the digest."""
         if stat.S_ISLNK(self.info.st_mode):
-            return [self.relative, "link", os.readlink(self.path)]  # not followed: a broken one is fine
+            return [self.relative, "link", self.points_to]  # not followed: a broken one is fine
         if stat.S_ISREG(self.info.st_mode):
-            return [self.relative, "file", self.mode, _sha256(self.path)]
+            return [self.relative, "file", self.mode, read(self).hex()]
         return [self.relative, "folder" if stat.S_ISDIR(self.info.st_mode) else "fifo", self.mode]
+
+
+Reader = Callable[[Entry], bytes]
+"""How the sha256 of a file is found out."""
+
+
+def sha256(entry: Entry) -> bytes:
+    """Read the file."""
+    with open(entry.path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").digest()
 
 
 @dataclass(frozen=True)
@@ -74,6 +96,11 @@ class Mount:
         except OSError as e:
             raise RayctlError(f"the file mount {self.target} cannot be read: {e.filename}: {e.strerror}") from None
 
+    @property
+    def mode(self) -> int:
+        """Permission bits of the source itself."""
+        return self.entries[0].mode
+
     def _walk(self, folder: str, prefix: str, rules: tuple[patterns.Rule, ...]) -> Iterator[Entry]:
         rules = (*self._merged(folder, prefix), *rules)
         with os.scandir(folder) as found:
@@ -82,8 +109,8 @@ class Mount:
                 if any(rule.excludes(relative, is_folder) for rule in rules):
                     continue
                 info = item.stat(follow_symlinks=False)
-                if is_folder or item.is_symlink() or stat.S_ISREG(info.st_mode) or stat.S_ISFIFO(info.st_mode):
-                    yield Entry(relative, item.path, info)  # sockets and devices are no content
+                if stat.S_IFMT(info.st_mode) in CONTENT:
+                    yield Entry(relative, item.path, info)
                 if is_folder:
                     yield from self._walk(item.path, relative + "/", rules)
 
@@ -95,28 +122,29 @@ class Mount:
     @cached_property
     def listing(self) -> str:
         """Changes whenever an entry's size, times, mode or inode do."""
-        text = json.dumps([e.stamp for e in self.entries] + [str(self.source)])
-        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+        total = hashlib.sha256()
+        for entry in self.entries:
+            total.update(os.fsencode(entry.relative) + b"\0" + entry.stamp)
+        return total.hexdigest()
 
     def settled(self, now: float) -> bool:
-        """Whether every file has been quiet long enough for `listing` to be believed next time."""
-        return all(now - e.info.st_ctime > SETTLED_S for e in self.entries)
+        """Whether every entry has been quiet long enough for `listing` to be believed next time."""
+        return all(entry.settled(now) for entry in self.entries)
 
     @cached_property
     def digest(self) -> str:
         """Reads every file."""
+        return self.digest_by(sha256)
+
+    def digest_by(self, read: Reader) -> str:
+        """The digest, with what `read` says of each file."""
         total = hashlib.sha256()
         try:
             for entry in self.entries:
-                total.update(json.dumps(entry.identity()).encode() + b"\n")
+                total.update(json.dumps(entry.identity(read)).encode() + b"\n")
         except OSError as e:
             raise RayctlError(f"the file mount {self.target} cannot be read: {e.filename}: {e.strerror}") from None
         return "v1:" + total.hexdigest()
-
-
-def _sha256(path: str) -> str:
-    with open(path, "rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 # ---- copying, for nodes that share this machine's file system

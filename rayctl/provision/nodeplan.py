@@ -13,14 +13,24 @@ from typing import Any
 from rayctl.config import start as starting
 from rayctl.config import steps as stepping
 from rayctl.config.digest import digest
+from rayctl.config.provider import DeclaredHost, LocalProvider
+from rayctl.errors import RayctlError
 from rayctl.node.wire import PROTOCOL
-from rayctl.providers.base import Kind, Node
+from rayctl.providers.base import DeclaresHosts, Kind, Node
 from rayctl.provision.deployment import Deployment
 from rayctl.state import paths, token
 
 PHASES = ("mounts", "setup", "start")
 DEFAULT_PORT = 6379
 DEFAULT_TEMP_DIR = "/tmp/ray"  # noqa: S108  Ray's
+# With the agents' ports given, a raylet need not wait until they have told theirs: that is a third to a half of `ray start`.
+# None may lie in the range of the workers' ports, 10002-19999, nor where the kernel takes its own from 32768 on.
+PREFERRED = {
+    "dashboard-agent-grpc-port": 20101, "dashboard-agent-listen-port": 20102, "metrics-export-port": 20103,
+    "runtime-env-agent-port": 20104,
+}  # fmt: skip
+PREFERRED_HEAD = {"port": DEFAULT_PORT, "ray-client-server-port": 10001}
+HANDED_OVER = "{state_dir}/token"  # the node knows where its state folder lies
 WATCHED = {Kind.HEAD: ["gcs_server", "raylet"], Kind.WORKER: ["raylet"]}
 
 
@@ -50,14 +60,36 @@ def plan_of(deployment: Deployment, node: Node, mount_digests: Mapping[str, str]
         "mounts": mounts,
         "steps": _steps(deployment, node, mount_digests),
         "ray": _ray(deployment, node, options.restart),
+        **_for_declared(deployment, node),
     }
 
 
-def request_for(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """The request that opens a conversation about a plan (`rayctl/node/front.py`)."""
+def _for_declared(deployment: Deployment, node: Node) -> dict[str, Any]:
+    """What a declared host has to do more: hold its claim, and let the people who log in there find the cluster."""
+    if not isinstance(deployment.provider, DeclaresHosts):
+        return {}
+    claim = {"cluster": deployment.config.cluster_name, "node_kind": node.kind.value, "type": node.type}
+    return {"claimed": True, "claim": claim, "handover": {"env": token_environment(deployment)}}
+
+
+def request_for(plan: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, Any]:
+    """The request that opens a conversation about a plan (`rayctl/node/front.py`). Secrets are no part of the plan."""
     if plan["check"]:
         return {"op": "check", "plan": plan}
-    return {"op": "run", "protocol": PROTOCOL, "plan": plan, "plan_digest": digest(plan)}
+    return {"op": "run", "protocol": PROTOCOL, "plan": plan, "plan_digest": digest(plan), "secrets": dict(secrets)}
+
+
+def secrets_for(deployment: Deployment) -> dict[str, str]:
+    """What a node that does not share this machine's files is handed. Raises `RayctlError` where it is not known here."""
+    if not isinstance(deployment.provider, DeclaresHosts) or not deployment.config.auth.ray_token:
+        return {}
+    found = token.read(paths.token_file(paths.home(os.environ), deployment.config.cluster_name))
+    if not found:
+        raise RayctlError(
+            f"this controller does not know the Ray token of {deployment.config.cluster_name}",
+            hint="Fetch it from the head by `rayctl status`, or run the playbook without --limit and --tags.",
+        )
+    return {"ray_token": found}
 
 
 def base_digest(mount_digests: Mapping[str, str]) -> str:
@@ -105,17 +137,36 @@ def _ray(deployment: Deployment, node: Node, restart: str) -> dict[str, Any]:
         "port": gcs_port(deployment, node),
         "temp_dir": flags.get("temp-dir", DEFAULT_TEMP_DIR),
         "ports": _fixed_ports(start, flags) if starts_ray else [],
+        "preferred_ports": _preferred_ports(deployment, node),
         "policy": restart,
         "want_ray": wanted.version if wanted else "",
     }
 
 
+def _preferred_ports(deployment: Deployment, node: Node) -> dict[str, int]:
+    """Ports for rayctl's own start commands on a machine that others may use too: the node takes free ones near them."""
+    written = deployment.config.head_start_ray_commands if node.kind is Kind.HEAD else deployment.config.worker_start_ray_commands
+    if written or not isinstance(deployment.provider, DeclaresHosts):
+        return {}
+    return {**(PREFERRED_HEAD if node.kind is Kind.HEAD else {}), **PREFERRED}
+
+
 def offers(deployment: Deployment, node: Node) -> tuple[dict[str, float], dict[str, str]]:
     """The resources and labels of a node: what the file says of its type now, else what it was launched with."""
     node_type = deployment.config.available_node_types.get(node.type)
+    own = _declared(deployment, node)
+    if node_type is not None and own is not None:
+        return {**node_type.resources, **own.resources}, {**node_type.labels, **own.labels}
     resources = node_type.resources if node_type and node_type.resources else node.resources
     labels = node_type.labels if node_type and node_type.labels else node.labels
     return dict(resources), dict(labels)
+
+
+def _declared(deployment: Deployment, node: Node) -> DeclaredHost | None:
+    """What the file says of this very host, if it names hosts."""
+    provider = deployment.config.provider
+    hosts = provider.hosts if isinstance(provider, LocalProvider) else ()
+    return next((host for host in hosts if host.name == node.name), None)
 
 
 def start_of(deployment: Deployment, node: Node) -> starting.Start:
@@ -166,7 +217,8 @@ def token_environment(deployment: Deployment) -> dict[str, str]:
     """How a process proves that it belongs to this cluster; the token itself stays in its file."""
     if not deployment.config.auth.ray_token:
         return {"RAY_AUTH_MODE": "disabled"}
-    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token_path(deployment))}
+    path = HANDED_OVER if isinstance(deployment.provider, DeclaresHosts) else token_path(deployment)
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": path}
 
 
 def token_path(deployment: Deployment) -> str:

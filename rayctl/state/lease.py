@@ -152,6 +152,11 @@ class FileLeaseStore:
         return None if data is None else files.parse(self._path, Lease, data)
 
 
+def stands(reading: Reading) -> bool:
+    """Whether somebody has the right to write at the moment of a reading."""
+    return reading.lease is not None and _stands(reading.lease, reading.now, reading.boot_id)
+
+
 def _stands(lease: Lease, now: float, boot_id: str) -> bool:
     return lease.boot_id == boot_id and now < lease.expires
 

@@ -43,6 +43,11 @@ def caller_environment() -> dict[str, str]:
     return {name: value for name, value in environment.items() if not OURS.match(name)}
 
 
+def under_wrapper() -> bool:
+    """Whether this process works for a `rayctl` that has looked at the nodes already."""
+    return bool(os.environ.get(OWNER))
+
+
 def _owner_environment() -> dict[str, str] | None:
     pid, _, started = os.environ.get(OWNER, "").partition("/")
     if not pid or not processes.alive(int(pid), int(started)):
@@ -74,6 +79,9 @@ class LocalTransport:
         """What the node remembers and whether its Ray lives (`node/probe.py`)."""
         with _refused():
             return probe.look(self.connection.state_dir, mark)
+
+    def leave_master(self) -> None:
+        """There is no connection that stays open."""
 
     def cancel(self) -> bool:
         """End the run that is under way there; whether there was one."""

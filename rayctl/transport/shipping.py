@@ -21,7 +21,8 @@ from rayctl.node import wire
 # in the order in which they import each other
 MODULES = (
     "processes", "wire", "noise", "state", "ending", "steps", "control", "follower", "hub",
-    "look", "ray", "probe", "work", "start", "run", "runner", "front",
+    "look", "ray", "probe", "claims", "launched", "claim", "leaving", "lease", "handover", "ops",
+    "ports", "work", "start", "run", "runner", "front",
 )  # fmt: skip
 NO_PYTHON = 88  # exit status when no interpreter will do
 # argv: this text, and the interpreters that are left to try

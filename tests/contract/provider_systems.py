@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from rayctl.config.model import Auth
 from rayctl.errors import ProviderError
 from rayctl.providers.base import LaunchRequest, Provider
 from rayctl.providers.registry import provider_for
@@ -59,7 +60,7 @@ class FileSystem(System):
         self._block, self._lock, self._records = block, lock, records
 
     def provider(self, cluster: str = "demo") -> Provider:
-        return provider_for(SimpleNamespace(cluster_name=cluster, provider=self._block))
+        return provider_for(SimpleNamespace(cluster_name=cluster, auth=Auth.model_construct(), provider=self._block))
 
     @contextmanager
     def obstructed(self, call: str) -> Iterator[None]:
@@ -87,7 +88,7 @@ class SimulatedSystem(System):
     def provider(self, cluster: str = "demo") -> Provider:
         if self._path is None:
             return SimulatedProvider(cluster, {}, world=self._world)
-        return provider_for(SimpleNamespace(cluster_name=cluster, provider=Block("simulated", {"world": str(self._path)})))
+        return provider_for(SimpleNamespace(cluster_name=cluster, auth=Auth.model_construct(), provider=Block("simulated", {"world": str(self._path)})))
 
     @contextmanager
     def world(self) -> Iterator[World]:

@@ -81,8 +81,8 @@ def test_without_start_commands_ours_are_used():
     config = config_of()
     (head,) = start_of(config, "head").commands
     (worker,) = start_of(config, "worker").commands
-    assert head.command == "ulimit -Sn 65536 2>/dev/null; ray start --head"
-    assert worker.command == 'ulimit -Sn 65536 2>/dev/null; ray start --address="$RAY_HEAD_ADDRESS"'
+    assert head.command == "ulimit -Sn 65536 2>/dev/null; ray start --head $RAYCTL_RAY_FLAGS"
+    assert worker.command == 'ulimit -Sn 65536 2>/dev/null; ray start --address="$RAY_HEAD_ADDRESS" $RAYCTL_RAY_FLAGS'
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from claim_bench import Host, request
 from node_bench import Bench, Line, Message, eventually
 
-from rayctl.node import control, processes
+from rayctl.node import claim, control, processes
 
 VERSION = "2.60.0"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -348,3 +349,53 @@ def test_a_port_in_use_is_told_with_its_holder(ray: RayBench, gcs: socket.socket
     assert outcome["message"].startswith(f"port {ray.port} is in use by ")
     assert who in outcome["message"]
     assert ray.bench.traces() == []
+
+
+# ---- on a host that others use too
+def test_others_see_the_processes_of_our_ray_in_the_claim(ray: RayBench, shared_host: Host) -> None:
+    claimed(ray, shared_host)
+    line = ray.open(ray.wanted(), claimed=True)
+    assert line.done()["message"] == ""
+    mine = shared_host.board.mine()
+    assert mine is not None
+    named = {name: pid for pid, _, name in mine.processes}
+    assert {name: named[name] for name in ("raylet", "gcs_server")} == {
+        name: pid for name, pid in ray.alive().items() if name != "agent"
+    }
+    assert mine.expires > processes.uptime() + 600
+
+
+def test_a_lost_claim_is_published_again_by_a_run_that_starts_nothing(ray: RayBench, shared_host: Host) -> None:
+    claimed(ray, shared_host)
+    ray.open(ray.wanted(), claimed=True).done()
+    shared_host.file().unlink()
+    assert ray.open(ray.wanted(), claimed=True).done()["changed"] is False
+    mine = shared_host.board.mine()
+    assert mine is not None
+    assert {"raylet", "gcs_server"} <= {name for _, _, name in mine.processes}
+
+
+@pytest.mark.parametrize("kind", ["head", "worker"])
+def test_people_who_log_in_find_the_cluster(ray: RayBench, kind: str) -> None:
+    env = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": "{state_dir}/token"}
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        port = head.getsockname()[1] if kind == "worker" else ray.port
+        assert ray.open(ray.wanted(kind), head={"port": port}, handover={"env": env}).done()["message"] == ""
+    show = f'. "{ray.bench.state_dir}/env"; echo "$RAY_ADDRESS $RAY_AUTH_MODE $RAY_AUTH_TOKEN_PATH"'
+    said = subprocess.run(["/bin/sh", "-c", show], capture_output=True, text=True, check=True).stdout
+    assert said == f"127.0.0.1:{port} token {ray.bench.state_dir}/token\n"
+
+
+def test_ray_is_told_where_the_token_is_on_its_own_node(ray: RayBench) -> None:
+    wanted = ray.wanted(env={"RAY_AUTH_TOKEN_PATH": "{state_dir}/token"})
+    wanted["commands"].insert(
+        0, {**wanted["commands"][0], "command": 'echo "$RAY_AUTH_TOKEN_PATH" >> "$O/path"', "checks": False}
+    )
+    assert ray.up(wanted)["message"] == ""
+    assert ray.bench.traces("path") == [f"{ray.bench.state_dir}/token"]
+
+
+def claimed(ray: RayBench, host: Host) -> None:
+    """The node's host is taken for its cluster."""
+    wanted = request(cluster_id=ray.bench.cluster_id, node=ray.bench.name)
+    claim.take(str(ray.bench.state_dir), wanted, str(host.place))

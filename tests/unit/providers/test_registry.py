@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from rayctl.config.model import Auth
 from rayctl.errors import Refused, UsageError
 from rayctl.providers import registry
 from rayctl.providers.base import Provider
@@ -32,7 +33,7 @@ class Block:
 
 
 def serve(type: str, **settings: Any) -> Provider:
-    return provider_for(SimpleNamespace(cluster_name="demo", provider=Block(type, settings)))
+    return provider_for(SimpleNamespace(cluster_name="demo", auth=Auth.model_construct(), provider=Block(type, settings)))
 
 
 @pytest.fixture
@@ -56,13 +57,14 @@ def test_keys_without_a_value_do_not_reach_the_provider() -> None:
     assert dict(serve("embedded", python=None, other="x").settings) == {"type": "embedded", "other": "x"}
 
 
-@pytest.mark.parametrize("type", ["aws", "gcp", "azure", "kubernetes", "kuberay", "local", "vsphere", "slurm", "yarn", "spark"])
+@pytest.mark.parametrize("type", ["aws", "gcp", "azure", "kubernetes", "kuberay", "vsphere", "slurm", "yarn", "spark"])
 def test_a_known_type_that_is_not_built_is_refused_in_one_sentence(type: str) -> None:
     with pytest.raises(Refused) as refused:
         serve(type)
     assert refused.value.exit_code == 3
     assert refused.value.message == (
-        f'provider type "{type}" is not built yet: this rayctl brings up embedded clusters; nothing was touched.'
+        f'provider type "{type}" is not built yet: this rayctl brings up embedded clusters and declared hosts (type: local); '
+        "nothing was touched."
     )
 
 
@@ -120,9 +122,10 @@ def test_code_beside_the_callers_files_is_not_imported_silently(tmp_path: Path) 
         f"import sys; sys.path[:] = [p for p in sys.path if p] + [{str(root)!r}]\n"
         "from types import SimpleNamespace as N\n"
         "from rayctl.errors import Refused\n"
+        "from rayctl.config.model import Auth\n"
         "from rayctl.providers.registry import provider_for\n"
         "block = N(type='external', model_dump=lambda: {'module': 'their_cloud.Cloud'})\n"
-        "try: provider_for(N(cluster_name='demo', provider=block))\n"
+        "try: provider_for(N(cluster_name='demo', auth=Auth.model_construct(), provider=block))\n"
         "except Refused as refused: print(refused.message)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The provider contract for declared hosts.
+
+A host that does not answer is in no listing: nobody can tell whose it is. It is named by `silent`, holds up nobody, and is
+a node again as soon as it answers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, TypeVar
+
+from rayctl.errors import Category, ProviderError, RayctlError, Refused, Unreachable
+from rayctl.providers.base import (
+    DEADLINE_S,
+    Connection,
+    DeclaresHosts,
+    Kind,
+    LaunchRequest,
+    LaunchResult,
+    Node,
+    Provider,
+    Slot,
+)
+from rayctl.providers.local import claims
+from rayctl.providers.local.hosts import Host
+from rayctl.state import paths
+from rayctl.transport.glance import Claim, Glance
+from rayctl.transport.reach import Reach
+from rayctl.transport.ssh import SshTransport
+
+AT_ONCE = 64
+T = TypeVar("T")
+
+
+class LocalProvider(Provider, DeclaresHosts):
+    """Hosts that the cluster file names. Settings: `hosts`, as the file's settled form has them."""
+
+    def __init__(self, cluster_name: str, settings: Mapping[str, Any]) -> None:
+        super().__init__(cluster_name, settings)
+        self._asked: tuple[Host, ...] = ()  # empty: all of them
+        if not settings.get("hosts"):
+            raise Refused(
+                "`provider.coordinator_address` is not built yet: this rayctl wants the hosts themselves; nothing was touched.",
+                hint="Name them under `hosts:`, or as `head_ip:` and `worker_ips:`.",
+            )
+
+    @cached_property
+    def hosts(self) -> Mapping[str, Host]:
+        """The declared hosts by name, the head first."""
+        hosts = [Host.of(settings, self.folder) for settings in self.settings["hosts"]]
+        return {host.name: host for host in sorted(hosts, key=lambda host: host.kind is not Kind.HEAD)}
+
+    @property
+    def reach(self) -> Reach:
+        """See `DeclaresHosts`."""
+        return self._reach
+
+    @cached_property
+    def _reach(self) -> Reach:
+        folder = paths.cluster_dir(paths.home(os.environ), self.cluster_name)
+        return Reach(folder, [self._connection(host) for host in self.hosts.values()])
+
+    def declared(self) -> list[Node]:
+        """See `DeclaresHosts`."""
+        return [host.node() for host in self.hosts.values()]
+
+    def ask_only_head(self) -> None:
+        """See `DeclaresHosts`."""
+        self._asked = (self._head,)
+
+    def silent(self) -> Mapping[str, str]:
+        """See `DeclaresHosts`."""
+        return {name: str(answer) for name, answer in self._answers().items() if not isinstance(answer, Glance)}
+
+    def cluster_id(self, *, deadline_s: float = DEADLINE_S) -> str | None:  # noqa: ARG002  a look has its own patience
+        """See `Provider`. The head's claim says it; where the head is silent, the newest of the workers' claims."""
+        claims_there = self._claims()
+        if head := claims_there.get(self._head.name):
+            return head.cluster_id
+        newest = max(claims_there.values(), key=lambda claim: claim.since, default=None)
+        return newest.cluster_id if newest else None
+
+    def bootstrap(self, cluster_id: str, *, deadline_s: float = DEADLINE_S) -> str:  # noqa: ARG002
+        """See `Provider`. Raises `Refused` when somebody else has the head's host."""
+        reply = self._claim(self._head, claims.founding(self.cluster_name, cluster_id, self._head))
+        self.reach.forget()
+        return str(reply["cluster_id"])
+
+    def list_nodes(self, *, deadline_s: float = DEADLINE_S) -> list[Node]:  # noqa: ARG002
+        """See `Provider`. Those that answer and are ours."""
+        cluster_id, found = self.cluster_id(), []
+        for name, claim in self._claims().items():
+            glance = self._answers()[name]
+            if isinstance(glance, Glance) and claim.cluster_id == cluster_id:
+                found.append(claims.node(self.hosts[name], glance, claim))
+        return [node for node in found if node is not None]
+
+    def launch(self, request: LaunchRequest, *, deadline_s: float = DEADLINE_S) -> LaunchResult:  # noqa: ARG002
+        """See `Provider`. A slot's name is a host's. Raises `Refused` when somebody else has the head's host."""
+        cluster_id = self._identity()
+        errors: dict[str, ProviderError] = {}
+
+        def claim(slot: Slot) -> None:
+            try:
+                host = self._host(slot.name)
+                self._claim(host, claims.launching(self.cluster_name, cluster_id, host, slot, request))
+            except ProviderError as problem:
+                errors[slot.name] = problem
+
+        _side_by_side(claim, request.slots)
+        self.reach.forget()
+        names = {slot.name for slot in request.slots}.difference(errors)
+        nodes = tuple(node for node in self.list_nodes() if node.name in names)
+        first = next((errors[slot.name] for slot in request.slots if slot.name in errors), None)
+        return LaunchResult(nodes, len(request.slots) - len(nodes), first, errors)
+
+    def terminate(self, ids: Sequence[str], *, deadline_s: float = DEADLINE_S) -> Mapping[str, ProviderError | None]:  # noqa: ARG002
+        """See `Provider`. Ends the node's runner and all its processes, removes its folder, releases the claim."""
+        cluster_id = self.cluster_id()
+        results = self._each(ids, lambda host: self._released(host, cluster_id))
+        self.reach.forget()
+        return results
+
+    def set_tags(
+        self, ids: Sequence[str], tags: Mapping[str, str], *, deadline_s: float = DEADLINE_S  # noqa: ARG002
+    ) -> Mapping[str, ProviderError | None]:
+        """See `Provider`."""
+        cluster_id = self._identity()
+        results = self._each(ids, lambda host: self._ask(host, {"op": "set_tags", "cluster_id": cluster_id, "tags": dict(tags)}))
+        self.reach.forget()
+        return results
+
+    def connection(self, node: Node) -> Connection:
+        """See `Provider`."""
+        return self._connection(self._host(node.name))
+
+    def teardown(self, *, purge: bool = False, deadline_s: float = DEADLINE_S) -> None:  # noqa: ARG002
+        """See `Provider`. Refused (invalid) while hosts that answer are claimed; with the last one everything went already."""
+        if left := ", ".join(node.name for node in self.list_nodes()):
+            raise ProviderError(Category.INVALID, f"cluster {self.cluster_name} still has nodes: {left}")
+        self.reach.close_masters()
+
+    # ---- asking hosts
+    @property
+    def _head(self) -> Host:
+        return next(iter(self.hosts.values()))
+
+    def _host(self, name: str) -> Host:
+        if name not in self.hosts:
+            raise ProviderError(Category.INVALID, f"{name} is none of the hosts in the cluster file")
+        return self.hosts[name]
+
+    def _connection(self, host: Host) -> Connection:
+        common = replace(self.ssh, options=tuple(self.ssh_options.get(host.name, ())))
+        return host.connection(self.cluster_name, common)
+
+    def _answers(self) -> Mapping[str, Glance | Unreachable]:
+        return self.reach.look([self._connection(host) for host in self._asked or self.hosts.values()])
+
+    def _claims(self) -> dict[str, Claim]:
+        """Our claims on hosts that answer, whatever cluster identity they bear."""
+        found = ((name, claims.ours(glance, self.cluster_name)) for name, glance in self._answers().items() if isinstance(glance, Glance))
+        return {name: claim for name, claim in found if claim is not None}
+
+    def _identity(self) -> str:
+        cluster_id = self.cluster_id()
+        if cluster_id is None:
+            raise ProviderError(Category.INVALID, f"none of the hosts is claimed for {self.cluster_name}", hint="Run `rayctl up`.")
+        return cluster_id
+
+    def _ask(self, host: Host, request: Mapping[str, Any]) -> dict[str, Any]:
+        """One question to a host's end of the line. Raises `ProviderError`."""
+        connection = self._connection(host)
+        transport = self.reach.transport(connection)
+        assert isinstance(transport, SshTransport)
+        try:
+            reply = transport.ask({**request, "state_dir": connection.state_dir})
+        except Unreachable as problem:
+            raise ProviderError(Category.TRANSIENT, problem.message, hint=problem.hint) from None
+        except RayctlError as problem:
+            raise ProviderError(Category.INVALID, f"{host.name}: {problem.message}", hint=problem.hint) from None
+        if reply.get("failed"):
+            raise ProviderError(Category.INVALID, f"{host.name}: {reply['message']}")
+        return reply
+
+    def _claim(self, host: Host, request: Mapping[str, Any]) -> dict[str, Any]:
+        reply = self._ask(host, {"op": "claim", "claim": request})
+        if held := reply.get("held"):
+            words, hint = claims.taken(host.name, held), claims.release_hint(held)
+            if host.kind is Kind.HEAD:
+                raise Refused(f"{words}; nothing was touched.", hint=hint)
+            raise ProviderError(Category.CAPACITY, words, hint=hint)
+        return reply
+
+    def _released(self, host: Host, cluster_id: str | None) -> None:
+        reply = self._ask(host, {"op": "release", "cluster_id": cluster_id})
+        if left := ", ".join(reply.get("left", ())):
+            raise ProviderError(Category.TRANSIENT, f"these processes of {host.name} do not end: {left}")
+
+    def _each(self, ids: Sequence[str], act: Callable[[Host], object]) -> dict[str, ProviderError | None]:
+        results: dict[str, ProviderError | None] = dict.fromkeys(ids)
+
+        def one(name: str) -> None:
+            try:
+                act(self._host(name))
+            except ProviderError as problem:
+                results[name] = problem
+
+        _side_by_side(one, ids)
+        return results
+
+
+def _side_by_side(act: Callable[[T], object], items: Iterable[T]) -> None:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for _ in pool.map(act, items):
+            pass  # what it raises is raised here

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ports that only a host sees, as UNIX sockets here: forwarded by the host's master, so no process of ours has to stay."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import select
+import socket
+import subprocess
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from rayctl.errors import Refused, Unreachable
+from rayctl.transport import failures, masters
+from rayctl.transport.connection import Connection
+
+ANSWER_S = 1.0  # a refusal comes within one round trip; most servers speak first, and then the wait is over
+CONNECT_S = 30.0
+_numbers = itertools.count()
+
+
+class Forwards:
+    """A host's forwarded ports. `prefix` is that of its masters, `ssh` makes the command line of ssh from further options."""
+
+    def __init__(self, connection: Connection, prefix: str, ssh: Callable[..., list[str]]) -> None:
+        self._connection, self._prefix, self._ssh = connection, prefix, ssh
+        self._open: dict[Path, str] = {}
+
+    def open(self, host: str, port: int) -> Path:
+        """A socket that leads to this port as the host sees it. Whether anything listens there shows when it is used."""
+        self._need_master()
+        path = masters.folder() / f"forward-{os.getpid()}-{next(_numbers)}"
+        target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._order("forward", f"{path}:{target}")
+        self._open[path] = target
+        if _closed_at_once(path) and "prohibited" in self._reason(target):
+            self.close()
+            raise Refused(
+                f"{self._connection.name} does not let ssh forward ports, which is the way to {target} there",
+                hint="Allow it in sshd's configuration on that host: AllowTcpForwarding yes.",
+            )
+        return path
+
+    def close(self) -> None:
+        """End all of them."""
+        while self._open:
+            path, target = self._open.popitem()
+            with suppress(Unreachable):  # the master is gone, and they are gone with it
+                self._order("cancel", f"{path}:{target}")
+            path.unlink(missing_ok=True)
+
+    def _need_master(self) -> None:
+        if not masters.there(self._prefix):
+            self._succeed("-T", "-o", "LogLevel=INFO", command="true")
+
+    def _order(self, order: str, forward: str) -> None:
+        self._succeed("-O", order, "-L", forward)
+
+    def _succeed(self, *options: str, command: str = "") -> None:
+        done = self._call(*options, command=command)
+        if done.returncode:
+            raise failures.unreachable(self._connection, done.stderr)
+
+    def _reason(self, target: str) -> str:
+        return self._call("-T", "-W", target).stderr
+
+    def _call(self, *options: str, command: str = "") -> subprocess.CompletedProcess[str]:
+        words = [*self._ssh("-o", "BatchMode=yes", *options), *filter(None, [command])]
+        return subprocess.run(
+            words, env=masters.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+            start_new_session=True, timeout=CONNECT_S, check=False,
+        )  # fmt: skip
+
+
+def _closed_at_once(path: Path) -> bool:
+    """Whether a connection is closed without a word: the master accepts it before the host was asked."""
+    with socket.socket(socket.AF_UNIX) as line:
+        line.connect(str(path))
+        return bool(select.select([line], [], [], ANSWER_S)[0]) and not line.recv(1)
