@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from rayctl.config.digest import chain
+from rayctl.config.digest import chain, digest
 from rayctl.config.model import ClusterConfig, Command, Commands
 
 LONGEST_NAME = 60
@@ -17,13 +17,14 @@ Phase = Literal["initialization", "setup"]
 
 @dataclass(frozen=True)
 class Step:
-    """One command of a node's preparation. `timeout_s` None: it may take as long as it likes."""
+    """One command of a node's preparation. `timeout_s` None: it may take as long as it likes. `become`: it runs as root."""
 
     phase: Phase
     command: str
     name: str
     timeout_s: float | None = None
     env: Mapping[str, str] = field(default_factory=dict)
+    become: bool = False
 
 
 def steps_of(config: ClusterConfig, kind: str, node_type: str) -> tuple[Step, ...]:
@@ -34,12 +35,19 @@ def steps_of(config: ClusterConfig, kind: str, node_type: str) -> tuple[Step, ..
     """
     own = config.available_node_types[node_type]
     initialization = config.initialization_commands if own.initialization_commands is None else own.initialization_commands
-    return (*_steps("initialization", initialization), *_steps("setup", _setup(config, kind, node_type)))
+    steps = (*_steps("initialization", initialization), *_steps("setup", _setup(config, kind, node_type)))
+    return tuple(replace(step, become=config.auth.become) for step in steps)
 
 
 def chained(base_digest: str, steps: Sequence[Step]) -> tuple[str, ...]:
-    """One digest for each step, covering its text and environment and all that comes before, back to `base_digest`."""
-    return tuple(chain(base_digest, [(step.command, step.env) for step in steps]))
+    """One digest for each step, covering its text, environment and user, and all that comes before, back to `base_digest`."""
+    digests: list[str] = []
+    for step in steps:
+        before = digests[-1] if digests else base_digest
+        # a step of the login user's has the digest that it had before there were steps of root's
+        before = digest(["become", before]) if step.become else before
+        digests += chain(before, [(step.command, step.env)])
+    return tuple(digests)
 
 
 def name_of(command: Command) -> str:

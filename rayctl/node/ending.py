@@ -3,6 +3,9 @@
 
 What belongs to a step carries its mark in `RAYCTL_STEP_RUN`, or lives in a process session with one that does. All of it
 is stopped before any of it is asked to end: a shell whose command ends would else go on with the next one of its list.
+
+A step that runs as root cannot be seen or ended by another user. Its supervisor does that (`supervisor.py`), at the latest
+when the runner is gone. It has the mark among its arguments, so that whoever ends the step waits until it is done.
 """
 
 from __future__ import annotations
@@ -48,12 +51,17 @@ class Kin:
 
     def members(self) -> List[Process]:
         """Those alive now. A session once seen stays theirs until it is seen empty: its marked processes may end first."""
-        found = {process.pid: process for process in processes.marked(self.mark, (VARIABLE,))}
+        found = {process.pid: process for process in processes.marked(self.mark, (VARIABLE,)) + self._supervisors()}
         if self._sessions:
             found.update((p.pid, p) for p in processes.snapshot() if p.session in self._sessions)
         # session 0 is "outside of this pid namespace", and our own is never theirs
         self._sessions = {process.session for process in found.values()} - {0, os.getsid(0)}
         return [found[pid] for pid in sorted(found)]
+
+    def _supervisors(self) -> List[Process]:
+        """The step's supervisor and the sudo that called it, where it runs as root."""
+        own = os.getsid(0)
+        return [p for p in processes.snapshot() if p.session != own and _is_told(p.pid, self.mark.encode())]
 
     def freeze(self) -> List[Process]:
         """Stop them all, until a look finds no new one."""
@@ -74,6 +82,15 @@ class Kin:
                 return False
             time.sleep(0.02)
         return True
+
+
+def _is_told(pid: int, word: bytes) -> bool:
+    """Whether a process of root's or of our own user has this word among its arguments; nobody else's can hold us up."""
+    try:
+        with open("/proc/%d/cmdline" % pid, "rb") as f:
+            return word in f.read().split(b"\0") and os.fstat(f.fileno()).st_uid in (0, os.geteuid())
+    except OSError:
+        return False
 
 
 def _ignores(process: Process, number: int) -> bool:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, Optional
 
-from . import claim, claims, handover, processes, ray
+from . import claim, claims, handover, ports, processes, ray
 from .look import reason_to_start
 from .state import NodeError
 from .work import Env, Work
@@ -25,6 +25,7 @@ class Start:
         self._head: Optional[str] = None  # the incarnation of the head that a worker joins
         self._versions = os.path.join(work.state.folder, "versions")
         self._head_told = False
+        self._port: int = self.wanted["port"]  # where the head's GCS listens
 
     def go(self) -> None:
         """Start Ray, or leave it alone. Raises NodeError and `StepFailed`."""
@@ -33,8 +34,6 @@ class Start:
             answer = self._head_answer()
             env.update(_head_env(answer))
             handover.write_variables(self.work.plan, answer["address"], answer["port"])
-        else:
-            handover.write_variables(self.work.plan, self.wanted["address"], self.wanted["port"])
         why = reason_to_start(self.wanted, self.seen(), self._head)
         if why:
             if self.wanted["kind"] != "worker":
@@ -66,7 +65,9 @@ class Start:
         self.reason = why
         self._stop()
         ray.check_ports(self.wanted["ports"])
-        env["RAYCTL_NODE"] = self.work.mark
+        chosen = ports.choose(self.wanted.get("preferred_ports", {}))
+        self._port = chosen.get("port", self._port)
+        env.update(RAYCTL_NODE=self.work.mark, RAYCTL_RAY_FLAGS=ports.flags(chosen))
         for i, command in enumerate(self.wanted["commands"]):
             step = dict(command, phase="start")
             with_its_own = dict(command.get("env") or {}, **env)
@@ -104,7 +105,7 @@ class Start:
         if missing:
             raise NodeError("the start commands ended well, but %s is not running" % missing[0])
         self.state.ray = {
-            "digest": self.wanted["digest"], "boot_id": processes.boot_id(), "port": self.wanted["port"],
+            "digest": self.wanted["digest"], "boot_id": processes.boot_id(), "port": self._port,
             "processes": [[p.pid, p.started, p.name] for p in ours if p.name in WATCHED],
             "head": self._head if self.wanted["kind"] == "worker" else ray.incarnation(ours),
             "versions": self._found_versions(),
@@ -119,15 +120,16 @@ class Start:
         """Once the head's GCS answers, say so: the workers need not wait until `ray start` returns."""
         if self._head_told or self.wanted["kind"] != "head":
             return
-        address, port = self.wanted["address"], self.wanted["port"]
+        address, port = self.wanted["address"], self._port
         if self.state.ray is not None:
-            life, versions = self.state.ray["head"], self.state.ray["versions"]
+            life, versions, port = (self.state.ray[key] for key in ("head", "versions", "port"))
         elif self.wanted["processes"] and ray.answers(address, port):
             life, versions = ray.incarnation(processes.marked(self.work.mark)), self._found_versions()
         else:
             return
         if life or not self.wanted["processes"]:
             self._head_told = True
+            handover.write_variables(self.work.plan, address, port)
             self.talk.emit("head", address=address, port=port, incarnation=life, versions=versions)
 
 

@@ -15,9 +15,10 @@ import signal
 import subprocess
 import time
 import uuid
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Protocol
 
 from . import ending, noise
+from .processes import Process
 from .state import NodeError
 
 TAIL_LINES, TAIL_BYTES, LINE_LENGTH = 20, 16384, 500
@@ -69,34 +70,61 @@ def login_shell(script: str, begun: str, check: str = "") -> List[str]:
     return ["/bin/bash", "--login", "-i", "-c", "%s%s(%s. %s)" % (PRELUDE, flag, check, shlex.quote(script))]
 
 
-class Step:
-    """A command that is going to run. `start()` it, then `look()` until that gives a result; `stop()` ends it.
+class Command(NamedTuple):
+    """What a step runs: shell text and its environment, and shell text of ours (`check`) that goes first.
 
-    `mark` is known before there is a process, so that a step can be found and ended even when its runner is killed.
+    All its processes carry `mark`. It is known before there is a process, so that a step can be found and ended even when
+    its runner is killed.
     """
 
-    def __init__(self, command: str, env: Dict[str, str], log: str, timeout_s: Optional[float] = None, check: str = "") -> None:
-        self.mark = uuid.uuid4().hex
-        self.command, self.log, self.timeout_s = command, log, timeout_s
-        self._env = dict(env, **{ending.VARIABLE: self.mark})
-        self._script, self._begun = log + ".sh", log + ".begun"
-        self._argv = login_shell(self._script, self._begun, check)
-        self._quiet = noise.Quiet()
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    text: str
+    env: Dict[str, str]
+    check: str
+    mark: str
 
-    def start(self) -> None:
-        """Write the script and start the shell. Raises NodeError when the machine does not let us."""
-        try:
-            self._write_script()
-            with open(self.log, "wb") as out, open(os.devnull, "rb") as null:
-                os.fchmod(out.fileno(), 0o600)
-                self.began = time.monotonic()
-                self.child = subprocess.Popen(
-                    self._argv, stdin=null, stdout=out, stderr=subprocess.STDOUT, env=self._env, start_new_session=True
-                )
-            self._reader = open(self.log, "rb")  # noqa: SIM115
-        except OSError as e:
-            raise NodeError("cannot start a command: %s: %s" % (e.filename, e.strerror)) from None
+
+def command_of(text: str, env: Dict[str, str], check: str = "") -> Command:
+    """A command with a mark of its own."""
+    return Command(text, env, check, uuid.uuid4().hex)
+
+
+class Shell(Protocol):
+    """What runs the command of a step: a shell of the user that we are, or one of root's (`rootshell.py`)."""
+
+    command: Command
+
+    def start(self, out: int) -> None:
+        """Start it, with the file descriptor `out` for all it prints. Raises OSError when the machine does not let us."""
+
+    def poll(self) -> Optional[int]:
+        """Its exit code, None while it runs. A death by signal n is 128 + n."""
+
+    def excuse(self) -> str:
+        """Why it ended before it came to the command; empty when it came to it."""
+
+    def end(self) -> List[Process]:
+        """End it with everything that it started and that belongs to it. Returns what did not end: normally nothing."""
+
+    def close(self) -> None:
+        """Give back what it holds on our side."""
+
+
+class LoginShell:
+    """A shell of the user that we are. `files` is how the paths of its two files start: the command, and that it has begun."""
+
+    def __init__(self, command: Command, files: str) -> None:
+        self.command = command
+        self._script, self._begun = files + ".sh", files + ".begun"
+
+    def start(self, out: int) -> None:
+        """See `Shell`."""
+        self._write_script()
+        argv = login_shell(self._script, self._begun, self.command.check)
+        env = dict(self.command.env, **{ending.VARIABLE: self.command.mark})
+        with open(os.devnull, "rb") as null:
+            self._child = subprocess.Popen(
+                argv, stdin=null, stdout=out, stderr=subprocess.STDOUT, env=env, start_new_session=True
+            )
 
     def _write_script(self) -> None:
         if os.path.exists(self._begun):
@@ -104,7 +132,44 @@ class Step:
         fd = os.open(self._script, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         # a file name in the command may be no UTF-8, and a login without a locale is no reason to change any byte
         with os.fdopen(fd, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as f:
-            f.write(self.command + "\n")
+            f.write(self.command.text + "\n")
+
+    def poll(self) -> Optional[int]:
+        """See `Shell`."""
+        rc = self._child.poll()
+        return 128 - rc if rc is not None and rc < 0 else rc
+
+    def excuse(self) -> str:
+        """See `Shell`."""
+        return "" if os.path.exists(self._begun) else NEVER_BEGAN % (self.poll() or 0)
+
+    def end(self) -> List[Process]:
+        """See `Shell`."""
+        return ending.end_step(self.command.mark)
+
+    def close(self) -> None:
+        """See `Shell`."""
+
+
+class Step:
+    """A command that is going to run. `start()` it, then `look()` until that gives a result; `stop()` ends it."""
+
+    def __init__(self, shell: Shell, log: str, timeout_s: Optional[float] = None) -> None:
+        self.log, self.timeout_s = log, timeout_s
+        self._shell = shell
+        self._quiet = noise.Quiet()
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def start(self) -> None:
+        """Make the log and start the shell. Raises NodeError when the machine does not let us."""
+        try:
+            with open(self.log, "wb") as out:
+                os.fchmod(out.fileno(), 0o600)
+                self.began = time.monotonic()
+                self._shell.start(out.fileno())
+            self._reader = open(self.log, "rb")  # noqa: SIM115
+        except OSError as e:
+            raise NodeError(cannot_start(e)) from None
 
     @property
     def seconds(self) -> float:
@@ -123,37 +188,40 @@ class Step:
 
     def look(self) -> Optional[Result]:
         """The result when it ended by itself or ran out of time, else None."""
-        rc = self.child.poll()
+        rc = self._shell.poll()
         if rc is not None:
-            return self._ended(_exit_code(rc))
+            return self._ended(rc)
         if self.timeout_s and self.seconds > self.timeout_s:
             return self.stop("timeout")
         return None
 
     def stop(self, state: str = "stopped") -> Result:
         """End it with everything it started that still belongs to it."""
-        left = ending.end_step(self.mark)
-        rc = self.child.poll()
+        left = self._shell.end()
+        rc = self._shell.poll()
         return self._result(
-            state, 128 + signal.SIGKILL if rc is None else _exit_code(rc),
+            state, 128 + signal.SIGKILL if rc is None else rc,
             *["rayctl: %s (pid %d) belongs to it and does not end" % (process.name, process.pid) for process in left],
         )  # fmt: skip
 
     def close(self) -> None:
-        """Give back the log's file descriptor."""
+        """Give back the file descriptors."""
         self._reader.close()
+        self._shell.close()
 
     def _ended(self, rc: int) -> Result:
-        if not os.path.exists(self._begun):
-            return self._result("failed", rc, NEVER_BEGAN % rc)
+        excuse = self._shell.excuse()
+        if excuse:
+            return self._result("failed", rc, excuse)
         return self._result("ok" if rc == 0 else "failed", rc)
 
     def _result(self, state: str, rc: int, *remarks: str) -> Result:
         return Result(state, rc, round(self.seconds, 3), tail(self.log) + list(remarks), self.log)
 
 
-def _exit_code(rc: int) -> int:
-    return rc if rc >= 0 else 128 - rc
+def cannot_start(error: OSError) -> str:
+    """The sentence for a shell that the machine did not let us start."""
+    return "cannot start a command: %s: %s" % (error.filename, error.strerror)
 
 
 def tail(path: str) -> List[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Optional
 
 from . import control, steps
 from .hub import Talk
@@ -39,26 +39,31 @@ def _by_signal(rc: int) -> str:
 
 
 class Work:
-    """One run's plan and means. `mark` is `<cluster_id>/<node>`."""
+    """One run's plan and means. `mark` is `<cluster_id>/<node>`.
 
-    def __init__(self, plan: Plan, state: NodeState, talk: Talk) -> None:
+    `secrets` {become_password} are the user's for this run: they stay in this process's memory.
+    """
+
+    def __init__(self, plan: Plan, state: NodeState, talk: Talk, secrets: Optional[Dict[str, str]] = None) -> None:
         self.plan, self.state, self.talk = plan, state, talk
         self.mark = "%s/%s" % (plan["cluster_id"], plan["node"])
-        self._env = {k: v for k, v in os.environ.items() if not k.startswith("RAYCTL_")}
-        self._env.update(plan["env"], RAYCTL_PATH=plan["path_prefix"])
+        self._planned_env = dict(plan["env"], RAYCTL_PATH=plan["path_prefix"])
+        self._own_env = {k: v for k, v in os.environ.items() if not k.startswith("RAYCTL_")}
+        self._secrets = secrets or {}
 
     def run_step(
         self, index: int, step: Dict[str, Any], env: Env, check: str = "", tick: Callable[[], Any] = lambda: None
     ) -> None:
-        """Run {phase, name, command, timeout_s} and tell of it; raises `StepFailed`, or `Cancelled` before it began.
+        """Run {phase, name, command, timeout_s, become} and tell of it; raises `StepFailed`, or `Cancelled` before it began.
 
         `check` is shell text of ours that goes first, `tick` is called while it runs.
         """
         self.talk.check()
         about = {"index": index, "phase": step["phase"], "name": step["name"], "timeout_s": step.get("timeout_s")}
         log = os.path.join(self.state.folder, "logs", "%02d-%s.log" % (index + 1, step["phase"]))
-        running = steps.Step(step["command"], dict(self._env, **env), log, about["timeout_s"], check)
-        control.publish(self.state.folder, step["name"], running.mark)
+        shell = self._shell(step, env, check, log)
+        running = steps.Step(shell, log, about["timeout_s"])
+        control.publish(self.state.folder, step["name"], shell.command.mark)
         self.talk.emit("step", state="run", **about)
         running.start()
         result = steps.watch(
@@ -70,3 +75,14 @@ class Work:
         self.talk.emit("step", **report)
         if result.state != "ok":
             raise StepFailed(report)
+
+    def _shell(self, step: Dict[str, Any], env: Env, check: str, log: str) -> steps.Shell:
+        """What runs a step."""
+        env = dict(self._planned_env, **env)
+        if step.get("become"):
+            from . import rootshell, sudo  # noqa: PLC0415  until shipping.MODULES has them
+
+            if sudo.needed():
+                self._sudo = getattr(self, "_sudo", None) or sudo.Sudo(self._secrets.get("become_password"))
+                return rootshell.RootShell(steps.command_of(step["command"], env, check), self._sudo)
+        return steps.LoginShell(steps.command_of(step["command"], dict(self._own_env, **env), check), log)

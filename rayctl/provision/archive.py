@@ -60,7 +60,7 @@ def _members(mount: Mount) -> Iterator[tuple[tarfile.TarInfo, Entry]]:
     single = not remote.is_folder(mount)
     folders = [entry for entry in mount.entries if stat.S_ISDIR(entry.info.st_mode)]
     for entry in mount.entries:
-        header = _header(entry, remote.split(mount)[1] if single else f"./{entry.relative}")
+        header = _header(entry, remote.split(mount.target)[1] if single else f"./{entry.relative}")
         if header.isdir():
             header.mode |= stat.S_IRWXU
         yield header, entry

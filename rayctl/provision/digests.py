@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Digests of file mounts, taken once: a tree that looks as it did last time is not read again.
 
-Two memories: how a whole tree looked (`<home>/cache/mounts.json`, a line per tree), and, where that is not enough, what each of its
-files held (`filememory`).
+Two memories: how a whole tree looked (`<home>/cache/mounts.json`, a line per tree), and, where that is not enough, what each
+of its files held (`filememory`).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the files of a tree hold, remembered from one run to the next: after a change, only what changed is read again.
 
-A file per tree, `<home>/cache/files/<device>-<inode of the root>`: a header, then stamp and sha256 of each file, 80 bytes in all.
-It is known by inodes, not by paths, so that a tree that was moved is still known. As every cache here it costs time when it is lost,
-damaged or not ours, and nothing else.
+A file per tree, `<home>/cache/files/<device>-<inode of the root>`: a header, then 80 bytes for each file, its stamp and its
+sha256. Files are known by inodes, not by paths, so a tree that was moved is still known. As with every cache here, one that is
+lost, damaged or not ours costs time and nothing else.
 """
 
 from __future__ import annotations

@@ -53,6 +53,10 @@ class Entry:
         """Whether the file has been quiet long enough for its stamp to be believed next time."""
         return now - self.info.st_ctime > SETTLED_S
 
+    def place(self, target: str) -> str:
+        """Where the entry goes when the root goes to `target`."""
+        return f"{target}/{self.relative}" if self.relative else target
+
     @property
     def points_to(self) -> str:
         """A link's target, as it is written."""
@@ -147,14 +151,17 @@ class Mount:
         return "v1:" + total.hexdigest()
 
 
+def change(verb: str, place: str, entry: Entry) -> str:
+    """The line for people about an entry that is to be put in its place; what cannot be printed of a name is escaped."""
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in place)
+    return f"{verb} {shown} ({entry.mode:04o})"
+
+
 # ---- copying, for nodes that share this machine's file system
 def changes(mount: Mount, destination: Path) -> list[str]:
     """What `copy` would do, a line each, in rsync's words for people: names and modes, never contents."""
-    return [
-        f"{'create' if not os.path.lexists(_place(e, destination)) else 'update'} {_place(e, destination)} ({e.mode:04o})"
-        for e in mount.entries
-        if not _same(e, _place(e, destination))
-    ]
+    places = ((entry, entry.place(str(destination))) for entry in mount.entries)
+    return [change("update" if os.path.lexists(there) else "create", there, e) for e, there in places if not _same(e, there)]
 
 
 def copy(mount: Mount, destination: Path) -> None:
@@ -163,18 +170,14 @@ def copy(mount: Mount, destination: Path) -> None:
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
         for entry in mount.entries:
-            place = _place(entry, destination)
+            place = entry.place(str(destination))
             if not _same(entry, place):
                 _put(entry, place)
         for entry in reversed(mount.entries):  # a folder's own times and mode last: filling it changed them
             if stat.S_ISDIR(entry.info.st_mode):
-                shutil.copystat(entry.path, _place(entry, destination))
+                shutil.copystat(entry.path, entry.place(str(destination)))
     except OSError as e:
         raise RayctlError(f"{e.filename2 or e.filename or destination}: {e.strerror}") from None
-
-
-def _place(entry: Entry, destination: Path) -> str:
-    return os.path.join(destination, entry.relative) if entry.relative else str(destination)
 
 
 def _refuse_loops(source: Path, destination: Path) -> None:

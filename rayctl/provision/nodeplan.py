@@ -100,10 +100,14 @@ def base_digest(mount_digests: Mapping[str, str]) -> str:
 def _steps(deployment: Deployment, node: Node, mount_digests: Mapping[str, str]) -> list[dict[str, Any]]:
     steps = [*stepping.steps_of(deployment.config, node.kind.value, node.type), *_installation(deployment)]
     digests = stepping.chained(base_digest(mount_digests), steps)
-    return [
-        {"phase": s.phase, "name": s.name, "command": s.command, "digest": d, "env": dict(s.env), "timeout_s": s.timeout_s}
-        for s, d in zip(steps, digests, strict=True)
-    ]
+    return [_step(step, step_digest) for step, step_digest in zip(steps, digests, strict=True)]
+
+
+def _step(step: stepping.Step, step_digest: str) -> dict[str, Any]:
+    return {
+        "phase": step.phase, "name": step.name, "command": step.command, "digest": step_digest, "env": dict(step.env),
+        "timeout_s": step.timeout_s, **({"become": True} if step.become else {}),
+    }  # fmt: skip
 
 
 def _installation(deployment: Deployment) -> list[stepping.Step]:

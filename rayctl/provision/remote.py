@@ -105,10 +105,10 @@ def is_folder(mount: Mount) -> bool:
     return stat.S_ISDIR(mount.entries[0].info.st_mode)
 
 
-def split(mount: Mount) -> tuple[str, str]:
-    """A single file's folder on the node, as shell words, and its name in there."""
-    folder, name = posixpath.split(mount.target.rstrip("/"))
-    return words(folder or ("/" if mount.target.startswith("/") else "~")), name
+def split(path: str) -> tuple[str, str]:
+    """A file's folder on the node, as shell words, and its name in there."""
+    folder, name = posixpath.split(path.rstrip("/"))
+    return words(folder or "~"), name
 
 
 def words(path: str) -> str:
@@ -121,7 +121,7 @@ def words(path: str) -> str:
 
 def refuse(condition: str, message: str) -> str:
     """A line that ends the script with a message if the condition holds."""
-    return f"if {condition}; then echo {shlex.quote(SAYS + message)} >&2; exit 1; fi"
+    return f"if {condition}; then printf '%s\\n' {shlex.quote(SAYS + message)} >&2; exit 1; fi"
 
 
 def without(program: str, message: str) -> str:
@@ -133,7 +133,7 @@ def arrive(mount: Mount) -> list[str]:
     """Lines that make the folder a mount is to be unpacked in, and go there."""
     if is_folder(mount):
         return [*enter(mount, f"mkdir -p {words(mount.target)}"), "[ -w . ] || chmod u+rwx . || exit 1"]
-    return enter(mount, f"mkdir -p {split(mount)[0]}")
+    return enter(mount, f"mkdir -p {split(mount.target)[0]}")
 
 
 def enter(mount: Mount, or_else: str) -> list[str]:
@@ -142,6 +142,6 @@ def enter(mount: Mount, or_else: str) -> list[str]:
     if is_folder(mount):
         wrong = refuse(f"[ -e {place} ] && [ ! -d {place} ]", f"a file is in the place of a folder: {mount.target}")
         return [wrong, f"[ -d {place} ] || {or_else} || exit 1", f"cd {place} || exit 1"]
-    folder, _ = split(mount)
+    folder, _ = split(mount.target)
     wrong = refuse(f"[ -d {place} ]", f"a folder is in the place of a file: {mount.target}")
     return [wrong, f"[ -d {folder} ] || {or_else} || exit 1", f"cd {folder} || exit 1"]

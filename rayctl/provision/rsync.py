@@ -59,7 +59,7 @@ def _command(mount: Mount, node: Remote, steps: list[str], *asked: str) -> list[
     if remote.is_folder(mount):
         source += "/"
     else:
-        shape, place = ["--copy-links"], f"{place}/{remote.split(mount)[1]}"
+        shape, place = ["--copy-links"], f"{place}/{remote.split(mount.target)[1]}"
     return [
         "rsync", "-lpt", "--specials", "--secluded-args", "--modify-window=-1", *shape, *asked,
         "--rsh", node.shell, "--rsync-path", remote.script(*steps), source, place,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import shutil
 
 from rayctl.provision import archive, remote, rsync
-from rayctl.provision.mounts import Mount
+from rayctl.provision.mounts import Mount, change
 from rayctl.provision.remote import Remote
 
 __all__ = ["Remote", "changes", "send"]
@@ -53,4 +53,4 @@ def _lines(mount: Mount, finished: remote.Finished) -> list[str]:
     if found is None:
         raise remote.failure(mount, "compared", finished)
     target = mount.target.rstrip("/")
-    return [f"{verb} {target}{'/' if e.relative else ''}{e.relative} ({e.mode:04o})" for e, verb in found.items()]
+    return [change(verb, entry.place(target), entry) for entry, verb in found.items()]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-import posixpath
+import shlex
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -18,9 +18,6 @@ from rayctl.errors import RayctlError
 from rayctl.provision import remote
 from rayctl.provision.mounts import Mount
 from rayctl.provision.remote import Finished, Remote
-
-# times to the nanosecond, or a worker would miss what changed within a second
-_PACK = 'tar --version 2>/dev/null | grep -q GNU && set -- --format=posix; tar "$@"'
 
 
 def relay(paths: Sequence[str], head: Remote, folder: Path) -> tuple[Mount, ...]:
@@ -33,18 +30,18 @@ def relay(paths: Sequence[str], head: Remote, folder: Path) -> tuple[Mount, ...]
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not memo.exists():
             memo.write_text(json.dumps(_fetched(paths, head, folder / "rayctl-synced")))
-        found: dict[str, str] = json.loads(memo.read_text())
-    if "error" in found:
+        found = json.loads(memo.read_text())
+    if found["error"]:
         raise RayctlError(found["error"], hint="Make it on the head, or take it out of `cluster_synced_files`.")
-    return tuple(Mount(path, Path(source)) for path, source in found.items())
+    return tuple(Mount(path, Path(source)) for path, source in found["sources"].items())
 
 
-def _fetched(paths: Sequence[str], head: Remote, folder: Path) -> dict[str, str]:
-    """Path -> source, or what went wrong as "error"."""
+def _fetched(paths: Sequence[str], head: Remote, folder: Path) -> dict[str, object]:
     try:
-        return {path.rstrip("/"): str(_fetch(path.rstrip("/"), head, folder / str(i))) for i, path in enumerate(paths)}
+        sources = {path: str(_fetch(path, head, folder / str(i))) for i, path in enumerate(p.rstrip("/") for p in paths)}
     except RayctlError as e:
-        return {"error": e.message}
+        return {"error": e.message, "sources": {}}
+    return {"error": "", "sources": sources}
 
 
 def _fetch(path: str, head: Remote, folder: Path) -> Path:
@@ -52,7 +49,34 @@ def _fetch(path: str, head: Remote, folder: Path) -> Path:
     folder.mkdir(mode=0o700, parents=True)
     finished = _stream(head, _packing(path), folder)
     if finished.status:
-        why = " | ".join(finished.errors) or f"exit status {finished.status}"
+        why = " | ".join(finished.errors) or f"exit status {finished.status}, no output"
         raise RayctlError(f"{path} could not be fetched from the head: {why}")
-    name = folder / posixpath.basename(path)
-    return name if name.exists() else folder
+    return next(folder.iterdir())
+
+
+def _packing(path: str) -> str:
+    """A command for the head that packs one thing: the file or folder at the path, or that a link there leads to."""
+    folder, name = remote.split(path)
+    return remote.script(
+        remote.refuse(f"[ ! -e {remote.words(path)} ]", "the head has nothing there"),
+        remote.without("tar", "tar is not installed on the head"),
+        f'if [ -d {remote.words(path)} ]; then cd -P {remote.words(path)} && set -- -cf - "./${{PWD##*/}}" && cd ..',
+        f"else cd {folder} && set -- -chf - ./{shlex.quote(name)}",
+        "fi || exit",
+        # with times to the nanosecond, or a worker would miss what changed within a second
+        'if tar --version 2>/dev/null | grep -q GNU; then set -- --format=posix "$@"; fi',
+        'exec tar "$@"',
+    )
+
+
+def _stream(head: Remote, command: str, folder: Path) -> Finished:
+    """Run the command on the head and unpack what it writes; the errors are those of the end that failed first."""
+    with tempfile.TemporaryFile() as there, tempfile.TemporaryFile() as here:
+        sender = subprocess.Popen(
+            (*head.argv, command), env=remote.plain(head.env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=there
+        )
+        with sender:
+            unpack = ("tar", "-xpof", "-", "-C", str(folder))
+            unpacked = subprocess.run(unpack, stdin=sender.stdout, stdout=subprocess.DEVNULL, stderr=here, check=False)
+        failed_there = sender.returncode and remote.told(there)
+        return Finished(sender.returncode or unpacked.returncode, b"", failed_there or remote.told(here))

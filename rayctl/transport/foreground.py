@@ -12,10 +12,11 @@ import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from rayctl.node import handover
 from rayctl.transport import failures, masters
 from rayctl.transport.connection import Connection
 from rayctl.transport.local import QUICK, copy_without_noise
-from rayctl.transport.remote import remote
+from rayctl.transport.remote import folder_word, remote
 
 MARK = "RAYCTL_EXEC"  # by which a Ctrl-C finds the command's processes
 INTERRUPT = "for f in $(grep -ls {mark} /proc/[0-9]*/environ); do f=${{f#/proc/}}; kill -INT ${{f%/*}}; done 2>/dev/null"
@@ -41,9 +42,15 @@ class Foreground:
 
     def _script(self, command: str, env: Mapping[str, str]) -> str:
         environment = {**self._connection.env, **env, "RAYCTL_PATH": os.pathsep.join(self._connection.path_prefix)}
-        exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in environment.items())
+        exports = " ".join(f"{name}={self._word(value)}" for name, value in environment.items())
         shell = shlex.join(["/bin/bash", "--login", "-i", "-c", QUICK, "bash", command])
         return f"export {self._mark} {exports}\nexec {shell}"
+
+    def _word(self, value: str) -> str:
+        """A value as a word of the shell; the node's own folder is known there only."""
+        if value.startswith(handover.HERE):
+            return folder_word(self._connection.state_dir + value.removeprefix(handover.HERE))
+        return shlex.quote(value)
 
     def _run(self, words: str, said: str) -> int:
         options = ("-E", said, "-o", "BatchMode=yes", "-o", "ClearAllForwardings=yes")

@@ -26,30 +26,36 @@ class Forwards:
 
     def __init__(self, connection: Connection, prefix: str, ssh: Callable[..., list[str]]) -> None:
         self._connection, self._prefix, self._ssh = connection, prefix, ssh
-        self._open: dict[Path, str] = {}
+        self._sockets: dict[str, Path] = {}
 
     def open(self, host: str, port: int) -> Path:
         """A socket that leads to this port as the host sees it. Whether anything listens there shows when it is used."""
+        target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        if target not in self._sockets:
+            self._sockets[target] = self._opened(target)
+        return self._sockets[target]
+
+    def close(self) -> None:
+        """End all of them."""
+        while self._sockets:
+            self._end(*self._sockets.popitem())
+
+    def _opened(self, target: str) -> Path:
         self._need_master()
         path = masters.folder() / f"forward-{os.getpid()}-{next(_numbers)}"
-        target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._order("forward", f"{path}:{target}")
-        self._open[path] = target
         if _closed_at_once(path) and "prohibited" in self._reason(target):
-            self.close()
+            self._end(target, path)
             raise Refused(
                 f"{self._connection.name} does not let ssh forward ports, which is the way to {target} there",
                 hint="Allow it in sshd's configuration on that host: AllowTcpForwarding yes.",
             )
         return path
 
-    def close(self) -> None:
-        """End all of them."""
-        while self._open:
-            path, target = self._open.popitem()
-            with suppress(Unreachable):  # the master is gone, and they are gone with it
-                self._order("cancel", f"{path}:{target}")
-            path.unlink(missing_ok=True)
+    def _end(self, target: str, path: Path) -> None:
+        with suppress(Unreachable):  # the master is gone, and it went with it
+            self._order("cancel", f"{path}:{target}")
+        path.unlink(missing_ok=True)
 
     def _need_master(self) -> None:
         if not masters.there(self._prefix):

@@ -241,9 +241,9 @@ class _Answer:
     def _own(self, name: str) -> str | None:
         """The content of a file in the node's folder; None when there is none. Raises `NodeError` as the node does."""
         relative = f"{self._folder}/{name}"
-        if relative not in self._marks:
-            return None
         for path, shown in ((self._folder, self._path("").rstrip("/")), (relative, self._path(name))):
+            if path not in self._marks:
+                return None
             mode, owner, _, _ = self._marks[path]
             state.check(mode, owner, self.uid, shown)
         return self._utf8(relative)

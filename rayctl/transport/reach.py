@@ -37,10 +37,11 @@ class Reach:
 
     @property
     def config(self) -> Path:
-        """The ssh_config of the hosts, up to date."""
-        if self._config is None:
-            self._config = sshconfig.write(self._folder, list(self._hosts.values()))
-        return self._config
+        """The cluster's ssh_config, up to date."""
+        with self._lock:
+            if self._config is None:
+                self._config = sshconfig.write(self._folder, list(self._hosts.values()))
+            return self._config
 
     def transport(self, connection: Connection) -> Transport:
         """How commands reach a node."""
@@ -49,14 +50,6 @@ class Reach:
         if connection.kind == "ssh":
             return self._ssh(connection)
         raise Refused(f"nodes reached by {connection.kind!r} are not built yet; nothing was touched.")
-
-    @property
-    def config(self) -> Path:
-        """The cluster's ssh_config, up to date."""
-        with self._lock:
-            if self._config is None:
-                self._config = sshconfig.write(self._folder, list(self._hosts.values()))
-            return self._config
 
     def look(self, connections: Sequence[Connection]) -> Mapping[str, Glance | Unreachable]:
         """What these hosts tell, or why not, by name. Hosts that are much slower than the others count as silent."""
@@ -103,7 +96,9 @@ class Reach:
             if connection.name not in self._hosts:
                 self._hosts[connection.name], self._config = connection, None
             if connection.name not in self._transports:
-                self._transports[connection.name] = SshTransport(connection, self.config, lambda: self._glance(connection))
+                self._transports[connection.name] = SshTransport(
+                    connection, self.config, sshconfig.prefix(self._folder, connection), lambda: self._glance(connection)
+                )
             return self._transports[connection.name]
 
     def _glance(self, connection: Connection) -> Glance:

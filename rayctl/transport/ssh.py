@@ -39,9 +39,9 @@ class SshTransport:
     `masters` is what the names of its masters' sockets begin with.
     """
 
-    def __init__(self, connection: Connection, config: Path, look: Callable[[], glance.Glance]) -> None:
+    def __init__(self, connection: Connection, config: Path, masters: str, look: Callable[[], glance.Glance]) -> None:
         self.connection = connection
-        self.masters = sshconfig.prefix(config.parent, connection)
+        self.masters = masters
         self._config, self._look = config, look
         self._lock = threading.Lock()
         self._line: Channel | None = None
@@ -58,10 +58,6 @@ class SshTransport:
     def rsh(self) -> list[str]:
         """ssh to this host for other programs (rsync, tar), which append what is to be run there."""
         return self.command(*UNATTENDED)
-
-    def leave_master(self) -> None:
-        """See `Transport`."""
-        masters.stop(self.masters)
 
     def open(self, request: Mapping[str, Any]) -> Channel:
         """See `Transport`."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from rayctl.transport import hostkeys, masters
 from rayctl.transport.connection import Connection
 from rayctl.transport.quoting import line, pattern, plain, word
 
-NAME, QUOTE = "ssh_config", '"'
+NAME, COPIES, QUOTE = "ssh_config", "ssh", '"'
+UNUSED_S = 7 * 24 * 3600.0
 HEADING = "# Written by rayctl from the cluster file: a change here is lost.  ssh -F {file} HOST\n"
 CONNECT_S, SILENCE_S, SILENCES, PERSIST = 10, 5, 3, "10m"
 DEFAULTS = (
@@ -43,13 +45,28 @@ USERS_KEYS = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 
 
 def write(folder: Path, connections: Sequence[Connection]) -> Path:
-    """Bring the file in the cluster's folder up to date; its path. Raises `Refused` for what ssh cannot be told."""
+    """Bring the file in the cluster's folder up to date. Raises `Refused` for what ssh cannot be told.
+
+    The path returned is that of a copy which never changes: a cluster file that is edited while an operation runs, or that of
+    another cluster of this name, must not change whom that operation trusts.
+    """
     hostkeys.prepare(folder, connections)
-    file = folder / NAME
     content = text(folder, connections, masters.folder()).encode("utf-8", "surrogateescape")
-    if private.load(file) != content:
-        private.store(file, content)
-    return file
+    copy = folder / COPIES / hashlib.sha256(content).hexdigest()[:16]
+    for file in (copy, folder / NAME):
+        if private.load(file) != content:
+            private.store(file, content)
+    _sweep(copy)
+    return copy
+
+
+def _sweep(used: Path) -> None:
+    """Remove copies that nobody has asked for in a long time."""
+    used.touch()
+    for file in used.parent.iterdir():
+        with suppress(FileNotFoundError):
+            if file.stat().st_mtime < used.stat().st_mtime - UNUSED_S:
+                file.unlink()
 
 
 def text(folder: Path, connections: Sequence[Connection], sockets: Path) -> str:

@@ -73,3 +73,14 @@ def test_edited_command_reruns_from_there():
 def test_same_steps_in_another_file_have_the_same_digests():
     moved = FILE.replace("initialization_commands: [init]", "").replace("[all,", "[init, all,")
     assert digests(moved) == digests(FILE)
+
+
+def test_becoming_root_counts_as_a_change_of_every_step():
+    as_root = digests(FILE + "auth: {become: true}\n")
+    assert not set(as_root) & set(digests(FILE))
+    assert len(set(as_root)) == 4
+
+
+def test_only_who_becomes_root_says_so():
+    found = [steps_of(parse(text, "c.yaml").config, "head", "head") for text in (FILE, FILE + "auth: {become: true}\n")]
+    assert [{step.become for step in steps} for steps in found] == [{False}, {True}]

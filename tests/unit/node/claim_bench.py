@@ -124,9 +124,10 @@ def start_as(uid: int, act: Callable[[], T]) -> Callable[[], T]:
 
 def _be(uid: int, act: Callable[[], Any], writing: int) -> None:
     try:
-        os.setgroups([])
-        os.setgid(uid)
-        os.setuid(uid)
+        if uid != os.geteuid():
+            os.setgroups([])
+            os.setgid(uid)
+            os.setuid(uid)
         os.umask(0o077)
         try:
             told = (True, act())

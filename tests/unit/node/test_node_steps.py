@@ -16,7 +16,7 @@ from node_bench import eventually
 
 from rayctl.node import steps
 from rayctl.node.state import NodeError
-from rayctl.node.steps import Result, Step
+from rayctl.node.steps import LoginShell, Result, Step, command_of
 
 NOISE = ("cannot set terminal process group", "no job control")
 
@@ -35,7 +35,8 @@ class Shell:
     ) -> Result:
         """The result; what was shown while it ran is in `shown`."""
         self.shown = ""
-        step = Step(command, self.env, str(self.log), timeout_s, check)
+        shell = LoginShell(command_of(command, self.env, check), str(self.log))
+        step = Step(shell, str(self.log), timeout_s)
         step.start()
         return steps.watch(step, lambda: None, cancelled, self._show)
 
@@ -157,11 +158,12 @@ def test_a_cancelled_step_is_stopped(shell: Shell) -> None:
 
 
 def test_no_step_runs_on_when_its_watch_breaks(shell: Shell) -> None:
-    step = Step("sleep 62", shell.env, str(shell.log))
+    login = LoginShell(command_of("sleep 62", shell.env), str(shell.log))
+    step = Step(login, str(shell.log))
     step.start()
     with pytest.raises(ZeroDivisionError):
         steps.watch(step, lambda: 1 / 0, lambda: False, lambda text: None)
-    assert step.child.poll() is not None
+    assert login.poll() is not None
 
 
 # ---- what becomes of its output
@@ -212,7 +214,7 @@ def test_an_environment_that_is_too_large_is_a_sentence(shell: Shell) -> None:
 
 def test_a_missing_folder_is_a_sentence(shell: Shell) -> None:
     shell.log = shell.folder / "none" / "x.log"
-    with pytest.raises(NodeError, match=r"cannot start a command: .*/none/x.log.sh: No such file"):
+    with pytest.raises(NodeError, match=r"cannot start a command: .*/none/x.log: No such file"):
         shell.run("true")
 
 
@@ -223,10 +225,11 @@ def test_a_command_is_not_seen_in_the_process_list(shell: Shell) -> None:
 
 
 def test_steps_are_found_by_their_mark_before_there_is_a_process(shell: Shell) -> None:
-    step = Step("echo $RAYCTL_STEP_RUN", shell.env, str(shell.log))
-    mark = step.mark
+    command = command_of("echo $RAYCTL_STEP_RUN", shell.env)
+    mark = command.mark
+    step = Step(LoginShell(command, str(shell.log)), str(shell.log))
     step.start()
-    eventually(lambda: step.child.poll() is not None)
+    eventually(lambda: step.look() is not None)
     assert step.output(last=True) == mark + "\n"
     step.close()
 

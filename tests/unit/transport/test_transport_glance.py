@@ -270,7 +270,7 @@ def test_no_content_is_more_than_content(host: Host, name: str, text: bytes) -> 
 
 
 @pytest.mark.parametrize("what", ["", "state.json", "runner.json"])
-@pytest.mark.parametrize("mode", [0o777, 0o660])
+@pytest.mark.parametrize("mode", [0o777, 0o770])
 def test_what_others_can_write_to_is_refused(host: Host, what: str, mode: int) -> None:
     host.remember(me())
     control.publish(str(host.folder))
