@@ -62,7 +62,10 @@ def operation(
             loaded = load(path, **given)
             if not quiet:
                 bus = _begun(name, loaded.config.cluster_name, sinks)
-            yield Session.of(name, loaded, given, bus, head_only=head_only)
+            session = Session.of(name, loaded, given, bus, head_only=head_only)
+            yield session
+            if quiet:  # nobody else has shown them
+                _show_first_contacts(session)
         _ended(bus, "ok", began, 0)
     except (Interrupted, KeyboardInterrupt) as e:
         _ended(bus, "interrupted", began, 130, str(e))
@@ -72,6 +75,11 @@ def operation(
         raise
     finally:
         bus.close()
+
+
+def _show_first_contacts(session: Session) -> None:
+    for host, key in session.first_contacts.items():
+        click.echo(f"{host}: first contact, its host key {key} is believed unverified", err=True)
 
 
 @contextmanager

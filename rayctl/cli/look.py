@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,13 +19,15 @@ if TYPE_CHECKING:
 
     from rayctl.operations.status import ClusterStatus, NodeStatus
 
+NO_NODES = ("free", "taken", "silent", "unknown")  # states of declared hosts that are none
+FRESH_S = 5.0  # what is younger was asked just now
 SHOWN = ("CPU", "GPU", "memory")
 
 
 @click.command()
 @cluster_file
 @cluster_name
-@click.option("--probe", is_flag=True, help="Ask every node itself too: steps done, Ray's health.")
+@click.option("--probe", is_flag=True, help="Ask every node itself too: steps done, Ray's health; of declared hosts, whose each is.")
 @output_format
 def status(cluster_file: Path, cluster_name: str | None, probe: bool, form: str) -> None:
     """Show the nodes, and what Ray says of them.
@@ -51,12 +54,15 @@ def _print(seen: ClusterStatus, probe: bool) -> None:
     if not seen.nodes:
         return
     plural = "" if seen.workers_wanted == 1 else "s"
-    click.echo(f"{joined} of {len(seen.nodes)} nodes joined; the file asks for {seen.workers_wanted} worker{plural} at least")
+    nodes = sum(node.state not in NO_NODES for node in seen.nodes)
+    click.echo(f"{joined} of {nodes} nodes joined; the file asks for {seen.workers_wanted} worker{plural} at least")
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160, highlight=False)
     console.print(_table(seen.nodes, probe))
     for demand in seen.pending:
         shape = ", ".join(f"{amount:g} {name}" for name, amount in demand["shape"].items())
         click.echo(f"waiting: {demand['count']} x {{{shape}}}")
+    if unverified := [node.name for node in seen.nodes if node.host_key]:
+        click.echo(f"host key believed at first contact, unverified: {', '.join(unverified)}")
 
 
 def _table(nodes: tuple[NodeStatus, ...], probe: bool) -> Table:
@@ -67,8 +73,22 @@ def _table(nodes: tuple[NodeStatus, ...], probe: bool) -> Table:
         table.add_column(title, no_wrap=title != "PROBLEM", overflow="fold")
     for node in nodes:
         extra = [_or_dash(node.steps_done), "an earlier run is at work" if node.busy else node.problem or "-"] if probe else []
-        table.add_row(node.name, node.type, node.address, node.state, node.ray, _used(node), *extra)
+        table.add_row(node.name, node.type, node.address, _machine(node), node.ray, _used(node), *extra)
     return table
+
+
+def _machine(node: NodeStatus) -> str:
+    """The machine's state, with who has it and since when that is known."""
+    whose = f" by {node.claim['cluster']} ({node.claim['owner']})" if node.state == "taken" and node.claim else ""
+    age = time.time() - node.asked_at if node.asked_at else 0.0
+    return f"{node.state}{whose}" + (f", {_ago(age)} ago" if age > FRESH_S else "")
+
+
+def _ago(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _or_dash(value: object) -> str:

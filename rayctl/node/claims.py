@@ -68,7 +68,8 @@ def _sound(claim: Claim) -> bool:
     return (
         all(_is_word(word) for word in (*claim[1:7], claim.boot_id, *(name for _, _, name in named)))
         and all(type(number) in (int, float) and math.isfinite(number) for number in numbers)
-        and all(type(number) is int for number in (claim.generation, *(n for pid, started, _ in named for n in (pid, started))))
+        and type(claim.generation) is int
+        and all(type(pid) is type(started) is int and pid > 0 for pid, started, _ in named)
         and len(named) <= MAX_PROCESSES
     )
 
@@ -95,11 +96,25 @@ def holds(claim: Claim, boot_id: str, uptime: float, lives: Lives) -> bool:
 
 
 def lives(pid: int, started: int, uid: int) -> bool:
-    """See `Lives`; on this machine."""
+    """See `Lives`; on this machine. Where it hides other users' processes, one with this number has to do."""
+    path = "/proc/%d/stat" % pid
     try:
-        return processes.alive(pid, started) and os.stat("/proc/%d" % pid).st_uid == uid
+        if not os.path.exists(path):
+            return _hides(pid)
+        return processes.alive(pid, started) and os.stat(path).st_uid == uid
     except OSError:
         return False
+
+
+def _hides(pid: int) -> bool:
+    """Whether there is a process of another user with this number."""
+    try:
+        os.kill(pid, 0)  # a question, no signal
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        pass
+    return False
 
 
 class Board:

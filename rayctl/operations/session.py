@@ -8,7 +8,7 @@ import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,6 +23,7 @@ from rayctl.providers.registry import provider_for
 from rayctl.provision.deployment import Deployment
 from rayctl.state import cluster, holder, keeper, lease, lock, paths, private
 from rayctl.transport.base import Transport
+from rayctl.transport.hostkeys import Pinned
 
 
 @dataclass
@@ -39,7 +40,8 @@ class _Writer:
 class Session:
     """One operation on one cluster. `overrides` are the flags that change what the file says.
 
-    `head_only`: the operation has to do with the head alone, so no other host is asked.
+    `head_only`: the operation has to do with the head alone, so no other host is asked. `first_contacts` are the host keys
+    that it was the first to see, by the host's name.
     """
 
     operation: str
@@ -49,6 +51,7 @@ class Session:
     bus: Bus
     root: Path
     head_only: bool = False
+    first_contacts: dict[str, str] = field(default_factory=dict)
     _deployment: Deployment | None = None
     _writer: _Writer | None = None
 
@@ -81,8 +84,17 @@ class Session:
     def deployment(self) -> Deployment:
         """The cluster as its provider lists it; it is asked at the first use. Raises RayctlError."""
         if self._deployment is None:
+            before = self.host_keys()
             self._deployment = Deployment.of(self.loaded, self.provider, head_only=self.head_only)
+            for name, key in self.host_keys().items():
+                if key != before.get(name) and not key.verified:
+                    self.first_contacts[name] = str(key)
+                    self.bus.emit(EventKind.NOTICE, name, text=f"first contact: its host key {key} is believed unverified")
         return self._deployment
+
+    def host_keys(self) -> Mapping[str, Pinned]:
+        """Host keys that were believed at first contact, by the host's name."""
+        return self.provider.reach.pinned() if isinstance(self.provider, DeclaresHosts) else {}
 
     def command(self, verb: str, *words: str) -> str:
         """The command line that does `verb` to this cluster, fit for a shell."""

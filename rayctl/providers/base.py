@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rayctl.transport.reach import Reach
 
 __all__ = [
-    "Addresses", "Connection", "DeclaresHosts", "Kind", "LaunchRequest", "LaunchResult", "Node", "NodeState", "Provider", "Slot", "launch_token",
+    "Addresses", "Connection", "DeclaresHosts", "Kind", "LaunchRequest", "LaunchResult", "Node", "NodeState", "Provider", "Slot", "Standing", "launch_token",
 ]  # fmt: skip
 
 TOKENS = uuid.UUID("5b1f0f0e-6e0f-5d61-9a3d-1a2f6f9d3c10")  # namespace of launch tokens; never changes
@@ -187,6 +187,18 @@ class Provider(ABC):
         return {}
 
 
+@dataclass(frozen=True)
+class Standing:
+    """Whose a declared host is, by its own word: "ours", "free", "taken", or "silent" when it did not answer.
+
+    `claim` is the claim that holds, ours or not, as people may know it; `why` tells of a silent host.
+    """
+
+    state: str
+    claim: Mapping[str, Any] | None = None
+    why: str = ""
+
+
 class DeclaresHosts(ABC):
     """A capability of providers whose machines are named in the cluster file: to launch one is to claim it.
 
@@ -208,6 +220,10 @@ class DeclaresHosts(ABC):
     @abstractmethod
     def ask_only_head(self) -> None:
         """From now on the listing has to tell of the head alone, so no other host need be asked."""
+
+    @abstractmethod
+    def standing(self) -> Mapping[str, Standing]:
+        """How things stand with each host that was asked, by name."""
 
     @abstractmethod
     def silent(self) -> Mapping[str, str]:

@@ -8,7 +8,8 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from rayctl.providers.base import Kind, LaunchRequest, Node, NodeState, Slot
+from rayctl.errors import Unreachable
+from rayctl.providers.base import Kind, LaunchRequest, Node, NodeState, Slot, Standing
 from rayctl.providers.local.hosts import Host
 from rayctl.transport.glance import Claim, Glance
 
@@ -46,6 +47,21 @@ def ours(glance: Glance, cluster: str) -> Claim | None:
     if mine is None or mine.cluster != cluster or any(claim.holds and claim.uid != glance.uid for claim in glance.claims):
         return None
     return mine
+
+
+def standing(answer: Glance | Unreachable, cluster: str) -> Standing:
+    """How things stand with a host."""
+    if isinstance(answer, Unreachable):
+        return Standing("silent", why=answer.message)
+    mine = ours(answer, cluster)
+    claim = mine or next((claim for claim in answer.claims if claim.holds), None)
+    return Standing("ours" if mine else "taken" if claim else "free", _public(claim) if claim else None)
+
+
+def _public(claim: Claim) -> dict[str, Any]:
+    """What everybody may know of a claim, and is the same whoever looks."""
+    keys = ("cluster", "cluster_id", "node", "node_kind", "type", "owner", "user", "generation", "since")
+    return {key: getattr(claim, key) for key in keys}
 
 
 def node(host: Host, glance: Glance, claim: Claim) -> Node | None:

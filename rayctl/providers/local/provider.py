@@ -25,6 +25,7 @@ from rayctl.providers.base import (
     Node,
     Provider,
     Slot,
+    Standing,
 )
 from rayctl.providers.local import claims
 from rayctl.providers.local.hosts import Host
@@ -76,6 +77,10 @@ class LocalProvider(Provider, DeclaresHosts):
     def silent(self) -> Mapping[str, str]:
         """See `DeclaresHosts`."""
         return {name: str(answer) for name, answer in self._answers().items() if not isinstance(answer, Glance)}
+
+    def standing(self) -> Mapping[str, Standing]:
+        """See `DeclaresHosts`."""
+        return {name: claims.standing(answer, self.cluster_name) for name, answer in self._answers().items()}
 
     def cluster_id(self, *, deadline_s: float = DEADLINE_S) -> str | None:  # noqa: ARG002  a look has its own patience
         """See `Provider`. The head's claim says it; where the head is silent, the newest of the workers' claims."""
