@@ -38,13 +38,15 @@ class Relogin(Exception):
 class Run:
     """One run of a plan on this node. `go()` does it and returns the outcome, also when it fails."""
 
-    def __init__(self, plan: Plan, state: NodeState, talk: Talk, plan_digest: str = "") -> None:
+    def __init__(
+        self, plan: Plan, state: NodeState, talk: Talk, plan_digest: str = "", secrets: Optional[Dict[str, str]] = None
+    ) -> None:
         plan = handover.located(plan)
         resumed = state.resume if state.resume and state.resume.get("plan") == plan_digest else {}
         if resumed:
             plan = dict(plan, rerun_from=None)  # else it would begin there again, and again ask for a fresh login
         self.plan, self.state, self.talk, self.plan_digest = plan, state, talk, plan_digest
-        self.work = Work(plan, state, talk)
+        self.work = Work(plan, state, talk, secrets)
         self.start = Start(self.work) if plan["ray"] and "start" in plan["phases"] else None
         self.wanted = look(plan, self._seen())
         self.before: Dict[str, Any] = resumed.get("before") or {

@@ -102,7 +102,7 @@ def _outcome(request: Message, folder: str, talk: hub.Hub) -> Message:
     try:
         known = state.NodeState(folder, plan["cluster_id"], plan["node"]).load()
         _settle_in(request, known)
-        return dict(Run(plan, known, talk, request["plan_digest"]).go(), event="done")
+        return dict(Run(plan, known, talk, request["plan_digest"], request.get("secrets")).go(), event="done")
     except Relogin:
         return {"event": "relogin"}
     except state.NodeError as e:

@@ -7,7 +7,7 @@ import os
 import signal
 from typing import Any, Callable, Dict, Optional
 
-from . import control, steps
+from . import control, rootshell, steps, sudo
 from .hub import Talk
 from .state import NodeState
 
@@ -49,7 +49,7 @@ class Work:
         self.mark = "%s/%s" % (plan["cluster_id"], plan["node"])
         self._planned_env = dict(plan["env"], RAYCTL_PATH=plan["path_prefix"])
         self._own_env = {k: v for k, v in os.environ.items() if not k.startswith("RAYCTL_")}
-        self._secrets = secrets or {}
+        self._sudo = sudo.Sudo((secrets or {}).get("become_password"))
 
     def run_step(
         self, index: int, step: Dict[str, Any], env: Env, check: str = "", tick: Callable[[], Any] = lambda: None
@@ -79,10 +79,6 @@ class Work:
     def _shell(self, step: Dict[str, Any], env: Env, check: str, log: str) -> steps.Shell:
         """What runs a step."""
         env = dict(self._planned_env, **env)
-        if step.get("become"):
-            from . import rootshell, sudo  # noqa: PLC0415  until shipping.MODULES has them
-
-            if sudo.needed():
-                self._sudo = getattr(self, "_sudo", None) or sudo.Sudo(self._secrets.get("become_password"))
-                return rootshell.RootShell(steps.command_of(step["command"], env, check), self._sudo)
+        if step.get("become") and sudo.needed():
+            return rootshell.RootShell(steps.command_of(step["command"], env, check), self._sudo)
         return steps.LoginShell(steps.command_of(step["command"], dict(self._own_env, **env), check), log)

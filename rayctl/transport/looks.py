@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 
 from rayctl.errors import Unreachable
-from rayctl.transport import failures, glance, masters
+from rayctl.transport import failures, glance, masters, sshconfig
 from rayctl.transport.glance import Glance
 from rayctl.transport.remote import remote
 from rayctl.transport.ssh import SshTransport
@@ -20,14 +20,17 @@ from rayctl.transport.ssh import SshTransport
 AT_ONCE = min(64, 16 * (os.cpu_count() or 1))  # handshakes that wait for a CPU run into ssh's own time-outs
 SLOW_S = 2.0  # a look takes milliseconds: over a master that is alive, none takes this long
 LONGEST_S = 20.0  # more than ssh's own patience with a host
-PATIENCE_S = 15.0  # while no host at all has answered
+PATIENCE_S = 30.0  # while no host at all has answered
 GRACE_S = 3.0  # after the last answer
 TICK_S = 0.5
 IN_VAIN = "the connection is there, and nothing answers on it"
-# what ssh says when its master has lost the host, and when too many log in at once
+BEHIND = re.compile("UNKNOWN port")  # how ssh calls what it reaches through another host
+# what ssh says when its master has lost the host, when too many log in at once, and when those on the way fail
 WORTH_ANOTHER = re.compile(
-    rf"{IN_VAIN}|mux_client|master|Broken pipe|kex_exchange_identification|Connection reset|closed by remote host"
+    rf"{IN_VAIN}|{BEHIND.pattern}|mux_client|master|Broken pipe|kex_exchange_identification|Connection reset"
 )
+# it gives up later than those on the way, who then tell why
+BARE = ("-o", "ControlPath=none", "-o", f"ConnectTimeout={sshconfig.CONNECT_S + 5}")
 
 
 class Look:
@@ -64,34 +67,37 @@ class Look:
 
     def _glance(self, machine: str, slot: _Slot) -> Glance:
         script = remote(glance.command(self._connection.state_dir, machine))
-        status, out, said = self._ask(script, slot)
+        status, out, said = self._ask([*self._transport.rsh(), script], slot)
         if status == failures.SSH_FAILED and WORTH_ANOTHER.search(said) and not self._ended:
-            status, out, said = self._ask(script, slot)
+            # with a master to come, ssh hides what those on the way say
+            options = BARE if BEHIND.search(said) else ()
+            status, out, said = self._ask([*self._transport.rsh(*options), script], slot)
         if status:
             problem = failures.ended(self._connection, status, said)
             raise problem if isinstance(problem, Unreachable) else Unreachable(problem.message, hint=problem.hint)
         return glance.parse(out)
 
-    def _ask(self, script: str, slot: _Slot) -> tuple[int, bytes, str]:
+    def _ask(self, words: Sequence[str], slot: _Slot) -> tuple[int, bytes, str]:
         """Exit status, output and last words of one ssh."""
         had_master = bool(masters.sockets(self._transport.masters))
-        self._child = subprocess.Popen(
-            [*self._transport.rsh(), script], env=masters.environment(), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-        )  # fmt: skip
-        try:
-            return _said(self._child, SLOW_S)
-        except subprocess.TimeoutExpired:
-            slot.give_back()
-        try:
-            # when it is a master that waits in vain, the next ssh opens a connection of its own
-            return _said(self._child, 0.0 if had_master and masters.stop(self._transport.masters) else LONGEST_S)
-        except subprocess.TimeoutExpired:
-            self._child.kill()
-            return failures.SSH_FAILED, b"", IN_VAIN
+        with subprocess.Popen(
+            words, env=masters.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True,
+        ) as child:  # fmt: skip
+            self._child = child
+            try:
+                return _said(child, SLOW_S)
+            except subprocess.TimeoutExpired:
+                slot.give_back()
+            try:
+                # when it is a master that waits in vain, the next ssh opens a connection of its own
+                return _said(child, 0.0 if had_master and masters.stop(self._transport.masters) else LONGEST_S)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                return failures.SSH_FAILED, b"", IN_VAIN
 
 
-def _said(child: subprocess.Popen[bytes], patience_s: float | None) -> tuple[int, bytes, str]:
+def _said(child: subprocess.Popen[bytes], patience_s: float) -> tuple[int, bytes, str]:
     out, err = child.communicate(timeout=patience_s)
     return child.returncode, out, err.decode("utf-8", "replace")
 

@@ -20,7 +20,7 @@ from rayctl.state.private import private_dir
 from rayctl.transport.local import caller_environment
 
 LONGEST = 107 - 17 - len("/01234567-") - 40  # of a folder: a socket's path, ssh's temporary suffix to it, prefix and hash
-TELL_S = 5.0  # a master answers at once, whatever becomes of its connection
+TELL_S = 1.0  # a master answers within milliseconds, whatever becomes of its connection
 
 
 def environment() -> dict[str, str]:
@@ -84,8 +84,11 @@ def there(prefix: str) -> bool:
 
 def stop(prefix: str) -> bool:
     """Let masters take nothing more, so that the next ssh opens another; whether there was one. What is under way goes on."""
-    told = [tell("stop", socket) for socket in sockets(prefix)]
-    return any(told)
+    found = sockets(prefix)
+    for socket in found:
+        tell("stop", socket)
+        socket.unlink(missing_ok=True)  # also that of one which does not answer
+    return bool(found)
 
 
 def close(prefix: str) -> None:

@@ -20,7 +20,7 @@ from rayctl.node import wire
 
 # in the order in which they import each other
 MODULES = (
-    "processes", "wire", "noise", "state", "ending", "steps", "control", "follower", "hub",
+    "processes", "wire", "noise", "state", "ending", "steps", "supervisor", "sudo", "rootshell", "control", "follower", "hub",
     "look", "ray", "probe", "claims", "launched", "claim", "leaving", "lease", "handover", "ops",
     "ports", "work", "start", "run", "runner", "front",
 )  # fmt: skip
@@ -36,9 +36,12 @@ if sys.version_info<(3,8):
 import json,zlib,types
 b=sys.stdin.buffer
 m=json.loads(zlib.decompress(b.read(int(b.readline()))).decode())
+class L:
+ def __init__(self,s):self.s=s
+ def get_source(self,n):return self.s
 p=types.ModuleType('rayctl_node');p.__path__=[];sys.modules['rayctl_node']=p
 for n,s in m:
- t=types.ModuleType('rayctl_node.'+n);t.__package__='rayctl_node';sys.modules[t.__name__]=t
+ t=types.ModuleType('rayctl_node.'+n);t.__package__='rayctl_node';t.__loader__=L(s);sys.modules[t.__name__]=t
  exec(compile(s,'rayctl_node/'+n+'.py','exec'),t.__dict__);setattr(p,n,t)
 p.front.main()
 """

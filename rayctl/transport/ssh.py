@@ -55,9 +55,9 @@ class SshTransport:
         path = ("-o", sshconfig.control_path(masters.folder(), self.masters)) if given else ()
         return [masters.program(), *given, "-F", str(self._config), *path, *options, self.connection.address]
 
-    def rsh(self) -> list[str]:
-        """ssh to this host for other programs (rsync, tar), which append what is to be run there."""
-        return self.command(*UNATTENDED)
+    def rsh(self, *options: str) -> list[str]:
+        """ssh to this host with nobody to ask; rsync, tar and others append what is to be run there."""
+        return self.command(*options, *UNATTENDED)
 
     def open(self, request: Mapping[str, Any]) -> Channel:
         """See `Transport`."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from claim_bench import ANNA, BOB, Host, as_user, needs_root
+from claim_bench import ANNA, BOB, Host, as_user, myself, needs_root
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,7 +60,8 @@ def test_a_missing_key_makes_it_none(key: str) -> None:
     [
         {"owner": "anna\x1b[2J"}, {"owner": "anna\nrayctl"}, {"cluster": "x" * 201}, {"since": float("nan")},
         {"expires": float("inf")}, {"expires": 10**400}, {"expires": True}, {"generation": 1.0}, {"processes": [[1, 2]]},
-        {"processes": [[1, 2, "\x07"]]}, {"processes": [["1", 2, "a"]]}, {"processes": [[1, 2, "a"]] * 65}, {"kind": "lease"},
+        {"processes": [[1, 2, "\x07"]]}, {"processes": [[-1, 2, "a"]]}, {"processes": [[True, 2, "a"]]},
+        {"processes": [["1", 2, "a"]]}, {"processes": [[1, 2, "a"]] * 65}, {"kind": "lease"},
     ],
 )  # fmt: skip
 def test_a_field_that_is_not_fit_to_be_shown_or_counted_makes_it_none(change: dict[str, Any]) -> None:
@@ -90,6 +91,25 @@ def test_what_remains_is_never_negative() -> None:
     claim = claims.parse(document(), 7)
     assert claim is not None
     assert [claims.remaining_s(claim, boot, at) for boot, at in (("b", 99.0), ("b", 200.0), ("c", 1.0))] == [1.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(("answer", "held"), [(PermissionError, True), (ProcessLookupError, False)])
+def test_where_processes_of_others_are_hidden_their_number_has_to_do(
+    monkeypatch: pytest.MonkeyPatch, answer: type[OSError], held: bool
+) -> None:
+    def kill(pid: int, number: int) -> None:
+        assert number == 0
+        raise answer
+
+    monkeypatch.setattr(os, "kill", kill)
+    assert claims.lives(4_000_000, 1, ANNA) is held
+
+
+def test_a_process_that_is_seen_is_known_by_more_than_its_number() -> None:
+    pid, started, _ = myself()
+    assert claims.lives(pid, started, os.geteuid())
+    assert not claims.lives(pid, started - 1, os.geteuid())
+    assert not claims.lives(pid, started, os.geteuid() + 1)
 
 
 # ---- files

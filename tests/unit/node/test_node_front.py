@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from claim_bench import ANNA, Host, as_user, needs_root, request
-from node_bench import Bench, Line, Step
+from node_bench import PYTHONS, Bench, Line, Step
 
 from rayctl.node import claim, handover, processes
 
@@ -72,6 +72,15 @@ def test_an_error_is_a_reply_and_ends_nothing(bench: Bench, ask: Ask) -> None:
 def test_each_of_them_can_be_asked_alone(bench: Bench, shared_host: Host) -> None:
     answer = bench.request({"op": "claim", "state_dir": str(bench.state_dir), "claim": wanted(bench)}).done()
     assert answer["generation"] == 1
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_every_interpreter_takes_a_host_and_frees_it(bench_of: Callable[[str], Bench], shared_host: Host, python: str) -> None:
+    bench = bench_of(python)
+    place = {"state_dir": str(bench.state_dir)}
+    assert bench.request({"op": "claim", "claim": wanted(bench), **place}).done()["generation"] == 1
+    assert bench.run("true", claimed=True, handover={"env": {}})["message"] == ""
+    assert bench.request({"op": "release", "cluster_id": bench.cluster_id, **place}).done()["released"] is True
 
 
 # ---- the answers
