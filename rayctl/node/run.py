@@ -85,6 +85,7 @@ class Run:
                 self.start.go()
             finally:
                 self.ray_reason = self.start.reason
+                self.copied += self.start.copied
 
     def _check(self) -> None:
         mounts, first, why = self.wanted

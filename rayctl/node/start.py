@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
-from . import claim, claims, handover, ports, processes, ray
+from . import claim, claims, handover, ports, processes, ray, synced
 from .look import reason_to_start
 from .state import NodeError
 from .work import Env, Work
@@ -21,6 +21,7 @@ class Start:
     def __init__(self, work: Work) -> None:
         self.work, self.wanted = work, work.plan["ray"]
         self.state, self.talk = work.state, work.talk
+        self.copied: List[str] = []  # what of the head's files was copied here
         self.reason: Optional[str] = None  # why Ray is started anew; None while it is left alone
         self._head: Optional[str] = None  # the incarnation of the head that a worker joins
         self._versions = os.path.join(work.state.folder, "versions")
@@ -34,6 +35,7 @@ class Start:
             answer = self._head_answer()
             env.update(_head_env(answer))
             handover.write_variables(self.work.plan, answer["address"], answer["port"])
+            self.copied = synced.bring(self.work)
         why = reason_to_start(self.wanted, self.seen(), self._head)
         if why:
             if self.wanted["kind"] != "worker":

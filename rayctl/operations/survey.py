@@ -7,26 +7,35 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rayctl.errors import RayctlError
 from rayctl.node.look import Wanted, anything, look
+from rayctl.node.synced import KEY
 from rayctl.operations.session import Session
-from rayctl.providers.base import Kind, Node
+from rayctl.providers.base import DeclaresHosts, Kind, Node
 from rayctl.provision.digests import digests_of
 from rayctl.provision.nodeplan import Options, plan_of
+from rayctl.provision.remote import Remote
+from rayctl.provision.synced import stamp
+from rayctl.transport.local import caller_environment
 
 
 @dataclass(frozen=True)
 class Work:
-    """One node: its plan, what of it is to be done, and whether an earlier run is still at it."""
+    """One node: its plan, what of it is to be done, and whether an earlier run is still at it.
+
+    `behind`: the head's synced files are not there as they are on the head.
+    """
 
     node: Node
     plan: Mapping[str, Any]
     wanted: Wanted
     busy: bool
+    behind: bool = False
 
     @property
     def needed(self) -> bool:
         """Whether the node takes part in the play."""
-        return self.busy or anything(dict(self.plan), self.wanted)
+        return self.busy or self.behind or anything(dict(self.plan), self.wanted)
 
     @property
     def steps(self) -> tuple[int, int]:
@@ -44,6 +53,7 @@ class Work:
         """What would be done, in lines for people."""
         steps = len(self.plan["steps"]) - self.wanted.first_step
         lines = [f"copy {mount['target']}" for mount in self.wanted.mounts]
+        lines += ["copy the head's synced files"] if self.behind else []
         if steps:
             lines.append(f"run set-up from step {self.wanted.first_step + 1} of {len(self.plan['steps'])}")
         if self.wanted.ray:
@@ -59,6 +69,7 @@ def survey(session: Session, options: Options, nodes: Sequence[Node], *, head_re
     mount_digests = digests_of(session.deployment.mounts) if nodes else {}
     works = []
     head: str | None = None
+    synced = _synced_stamp(session) if nodes else ""
     for node in sorted(nodes, key=lambda node: node.kind is not Kind.HEAD):
         seen = session.transport(node).probe(session.mark(node))
         plan = plan_of(session.deployment, node, mount_digests, options)
@@ -67,5 +78,17 @@ def survey(session: Session, options: Options, nodes: Sequence[Node], *, head_re
             head, head_restarts = (seen["ray"] or {}).get("head"), wanted.ray is not None
         elif head_restarts and wanted.ray is None and "start" in options.phases:
             wanted = wanted._replace(ray="the head will be restarted")
-        works.append(Work(node, plan, wanted, busy=seen["runner"] is not None))
+        behind = bool(synced and plan.get("synced") and seen["mounts"].get(KEY) != synced)
+        works.append(Work(node, plan, wanted, busy=seen["runner"] is not None, behind=behind))
     return works
+
+
+def _synced_stamp(session: Session) -> str:
+    """How the files that workers get from the head look there now; empty where there are none (yet)."""
+    paths, head = session.config.cluster_synced_files, session.deployment.head
+    if not paths or head is None or not isinstance(session.provider, DeclaresHosts):
+        return ""
+    try:
+        return stamp(paths, Remote(tuple(session.transport(head).rsh()), caller_environment()))
+    except RayctlError:
+        return ""  # the head makes them when it is set up; what keeps them away then is told by the run

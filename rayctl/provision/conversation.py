@@ -11,71 +11,52 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 from rayctl.errors import RayctlError, UsageError
 from rayctl.node.wire import Message
 from rayctl.providers.base import Kind
-from rayctl.provision import mounts, nodeplan, sending
+from rayctl.provision import mounts, nodeplan, sending, synced
 from rayctl.provision.deployment import Deployment
 from rayctl.provision.digests import once_per_run
 from rayctl.provision.mounts import Mount
 from rayctl.provision.progress import Report
 from rayctl.provision.sending import Remote
-from rayctl.transport import failures
+from rayctl.transport import failures, masters
 from rayctl.transport.channel import Channel
-from rayctl.transport.failures import SSH_FAILED
-from rayctl.transport.shipping import NO_PYTHON, opening
+from rayctl.transport.ssh import SshTransport
 
 GATE_PATIENCE_S = 3600.0
 CANCEL_PATIENCE_S = 10.0
 NO_SECRETS: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
-class Line:
-    """The process that is a line to a node, and its environment.
-
-    `remote` is how any shell command gets there, as words that it is appended to; empty for nodes on this machine.
-    """
-
-    argv: tuple[str, ...]
-    env: dict[str, str]
-    remote: tuple[str, ...] = ()
-
-
-class Dial(Protocol):
-    """Makes lines to one node. A fresh login is one that knows of groups which were given just now."""
-
-    def __call__(self, python: Sequence[str], *, fresh_login: bool = False) -> Line:
-        """A line whose end runs in the first of these interpreters that will do."""
-
-
 class Conversation:
-    """One node's run. `heads` are the heads that take part in the same play; `run_folder` belongs to the run alone."""
+    """One node's run. `heads` are the heads that take part in the same play; `run_folder` belongs to the run alone.
+
+    `become_password` is what sudo is given where steps run as root and it asks for one.
+    """
 
     def __init__(
         self,
         deployment: Deployment,
         name: str,
         options: nodeplan.Options,
-        dial: Dial,
         *,
         heads: set[str],
         run_folder: Path,
         report: Report,
-        secrets: Mapping[str, str] = NO_SECRETS,
+        become_password: str = "",
     ) -> None:
         node = deployment.node(name)
         if node is None:
             raise UsageError(f"{name} is no node of the cluster {deployment.config.cluster_name}")
         self.deployment, self.node, self.report = deployment, node, report
-        self.check = options.check
+        self.check, self._run_folder = options.check, run_folder
         self._secrets = {} if options.check else {**nodeplan.secrets_for(deployment), **secrets}
         self.plan = nodeplan.plan_of(deployment, node, once_per_run(deployment.mounts, run_folder), options)
         self.gate = HeadGate(deployment, run_folder, expected=bool(heads))
@@ -102,7 +83,7 @@ class Conversation:
                     if message["event"] == "done":
                         return message
                     if message["event"] == "relogin":
-                        self._fresh_login = True
+                        self._transport.leave_master()  # its logins do not know of groups that were given just now
                         break
                     self._take(channel, message)
                 else:
@@ -110,9 +91,7 @@ class Conversation:
 
     @contextmanager
     def _open(self) -> Iterator[Channel]:
-        self._line = self._dial(self.deployment.provider.connection(self.node).python, fresh_login=self._fresh_login)
-        request = nodeplan.request_for(self.plan, self._secrets)
-        channel = Channel(self._line.argv, self._line.env, opening(request))
+        channel = self._transport.open(nodeplan.request_for(self.plan, self._secrets))
         self._channel = channel
         if self._cancelled:
             self.cancel(self._cancelled)
@@ -143,6 +122,8 @@ class Conversation:
     def _answer(self, need: Message) -> Message:
         if need["what"] == "head":
             return self.gate.wait(lambda: bool(self._cancelled))
+        if need["what"] == "synced":
+            return self._bring_from_head(need["known"])
         mount = next(m for m in self.deployment.mounts if m.target == need["target"])
         try:
             if need.get("check"):
@@ -153,31 +134,41 @@ class Conversation:
             return {"ok": False, "message": e.message}
         return {"ok": True}
 
+    def _bring_from_head(self, known: str) -> Message:
+        """Copy what the head has to this worker, unless it has just that already."""
+        head = self.deployment.head
+        assert head is not None  # it has answered
+        paths, way = self.deployment.config.cluster_synced_files, self.deployment.transport(head).rsh()
+        there = Remote(tuple(way), self._line.env)
+        try:
+            stamp = synced.stamp(paths, there)
+            if stamp != known:
+                for mount in synced.relay(paths, there, self._run_folder):
+                    self._copy(mount)
+        except RayctlError as e:
+            return {"ok": False, "message": e.message}
+        return {"ok": True, "copied": stamp != known, "stamp": stamp}
+
     def _changes(self, mount: Mount) -> list[str]:
-        if self._line.remote:
-            return sending.changes(mount, Remote(self._line.remote, self._line.env))
+        if isinstance(self._transport, SshTransport):
+            return sending.changes(mount, _shell(self._transport))
         return mounts.changes(mount, Path(mount.target).expanduser())
 
     def _copy(self, mount: Mount) -> None:
-        if self._line.remote:
-            sending.send(mount, Remote(self._line.remote, self._line.env))
+        if isinstance(self._transport, SshTransport):
+            sending.send(mount, _shell(self._transport))
         else:
             mounts.copy(mount, Path(mount.target).expanduser())
 
     def _broken(self, channel: Channel) -> RayctlError:
         status = channel.close()
-        if status == NO_PYTHON:
-            tried = ", ".join(self.deployment.provider.connection(self.node).python)
-            return RayctlError(
-                f"no Python 3.8 or newer was found on {self.node.name} (tried {tried})",
-                hint="Install python3 there, or name an interpreter in the cluster file.",
-            )
-        if status == SSH_FAILED:
-            return failures.unreachable(self.deployment.provider.connection(self.node), channel.stderr)
-        if self._cancelled:
+        if self._cancelled and status != failures.SSH_FAILED:
             return RayctlError(f"cancelled: {self._cancelled}; the node did not answer in time")
-        last = channel.stderr.splitlines()[-5:]
-        return RayctlError(f"the line to {self.node.name} ended early, exit status {status}: {' | '.join(last) or 'no output'}")
+        return failures.ended(self._transport.connection, status, channel.stderr)
+
+
+def _shell(transport: SshTransport) -> Remote:
+    return Remote(tuple(transport.rsh()), masters.environment())
 
 
 def _end_with_parent(channel: Channel, parent: int) -> None:

@@ -15,6 +15,7 @@ from rayctl.config.model import ClusterConfig
 from rayctl.providers.base import DeclaresHosts, Kind, Node, Provider
 from rayctl.providers.registry import provider_for
 from rayctl.provision.mounts import Mount
+from rayctl.provision.sources import declared
 from rayctl.state import cluster, paths
 from rayctl.transport.base import Transport
 from rayctl.transport.reach import Reach
@@ -97,7 +98,7 @@ class Deployment:
         config, folder = self.config, self.loaded.path.parent
         exclude, filters = tuple(config.rsync_exclude), tuple(config.rsync_filter)
         return tuple(
-            Mount(target, expand_local(source, folder), exclude, filters) for target, source in config.file_mounts.items()
+            declared(target, expand_local(source, folder), exclude, filters) for target, source in config.file_mounts.items()
         )
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rayctl.config import start as starting
@@ -36,12 +36,16 @@ WATCHED = {Kind.HEAD: ["gcs_server", "raylet"], Kind.WORKER: ["raylet"]}
 
 @dataclass(frozen=True)
 class Options:
-    """How much of a node's plan is wanted. `restart` is auto, always or never; `rerun_from` counts steps from 0."""
+    """How much of a node's plan is wanted. `restart` is auto, always or never; `rerun_from` counts steps from 0.
+
+    `become`: the file's steps run as root, also where the file does not say so.
+    """
 
     phases: tuple[str, ...] = PHASES
     restart: str = "auto"
     rerun_from: int | None = None
     check: bool = False
+    become: bool = False
 
 
 def plan_of(deployment: Deployment, node: Node, mount_digests: Mapping[str, str], options: Options) -> dict[str, Any]:
@@ -58,7 +62,7 @@ def plan_of(deployment: Deployment, node: Node, mount_digests: Mapping[str, str]
         "check": options.check,
         "rerun_from": options.rerun_from,
         "mounts": mounts,
-        "steps": _steps(deployment, node, mount_digests),
+        "steps": _steps(deployment, node, mount_digests, become=options.become),
         "ray": _ray(deployment, node, options.restart),
         **_for_declared(deployment, node),
     }
@@ -69,7 +73,8 @@ def _for_declared(deployment: Deployment, node: Node) -> dict[str, Any]:
     if not isinstance(deployment.provider, DeclaresHosts):
         return {}
     claim = {"cluster": deployment.config.cluster_name, "node_kind": node.kind.value, "type": node.type}
-    return {"claimed": True, "claim": claim, "handover": {"env": token_environment(deployment)}}
+    synced = list(deployment.config.cluster_synced_files) if node.kind is Kind.WORKER else []
+    return {"claimed": True, "claim": claim, "synced": synced, "handover": {"env": token_environment(deployment)}}
 
 
 def request_for(plan: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, Any]:
@@ -79,8 +84,14 @@ def request_for(plan: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str
     return {"op": "run", "protocol": PROTOCOL, "plan": plan, "plan_digest": digest(plan), "secrets": dict(secrets)}
 
 
-def secrets_for(deployment: Deployment) -> dict[str, str]:
-    """What a node that does not share this machine's files is handed. Raises `RayctlError` where it is not known here."""
+def secrets_for(deployment: Deployment, plan: Mapping[str, Any], become_password: str) -> dict[str, str]:
+    """What a node is handed beside this plan. Raises `RayctlError` where the cluster's token is not known here."""
+    as_root = any(step.get("become") for step in plan["steps"])
+    return {**_ray_token(deployment), **({"become_password": become_password} if as_root and become_password else {})}
+
+
+def _ray_token(deployment: Deployment) -> dict[str, str]:
+    """For nodes that do not share this machine's files."""
     if not isinstance(deployment.provider, DeclaresHosts) or not deployment.config.auth.ray_token:
         return {}
     found = token.read(paths.token_file(paths.home(os.environ), deployment.config.cluster_name))
@@ -97,8 +108,9 @@ def base_digest(mount_digests: Mapping[str, str]) -> str:
     return digest(["mounts", sorted(mount_digests.items())])
 
 
-def _steps(deployment: Deployment, node: Node, mount_digests: Mapping[str, str]) -> list[dict[str, Any]]:
-    steps = [*stepping.steps_of(deployment.config, node.kind.value, node.type), *_installation(deployment)]
+def _steps(deployment: Deployment, node: Node, mount_digests: Mapping[str, str], *, become: bool) -> list[dict[str, Any]]:
+    own = stepping.steps_of(deployment.config, node.kind.value, node.type)
+    steps = [*(replace(step, become=step.become or become) for step in own), *_installation(deployment)]
     digests = stepping.chained(base_digest(mount_digests), steps)
     return [_step(step, step_digest) for step, step_digest in zip(steps, digests, strict=True)]
 

@@ -7,6 +7,7 @@ They are fetched as a tar stream, once per run. Nothing of them is here before, 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import shlex
 import subprocess
@@ -18,6 +19,8 @@ from rayctl.errors import RayctlError
 from rayctl.provision import remote
 from rayctl.provision.mounts import Mount
 from rayctl.provision.remote import Finished, Remote
+
+HINT = "Make it on the head, or take it out of `cluster_synced_files`."
 
 
 def relay(paths: Sequence[str], head: Remote, folder: Path) -> tuple[Mount, ...]:
@@ -32,8 +35,21 @@ def relay(paths: Sequence[str], head: Remote, folder: Path) -> tuple[Mount, ...]
             memo.write_text(json.dumps(_fetched(paths, head, folder / "rayctl-synced")))
         found = json.loads(memo.read_text())
     if found["error"]:
-        raise RayctlError(found["error"], hint="Make it on the head, or take it out of `cluster_synced_files`.")
+        raise RayctlError(found["error"], hint=HINT)
     return tuple(Mount(path, Path(source)) for path, source in found["sources"].items())
+
+
+def stamp(paths: Sequence[str], head: Remote) -> str:
+    """What changes when one of the paths does on the head, by names, sizes, times and inodes. Raises RayctlError."""
+    looks = [line for path in paths for line in (
+        remote.refuse(f"[ ! -e {remote.words(path)} ]", f"{path}: the head has nothing there"),
+        f"find -L {remote.words(path)} -exec stat -L -c '%n %f %s %y %i' {{}} + || exit",
+    )]  # fmt: skip
+    finished = remote.run((*head.argv, remote.script(*looks)), head.env)
+    if finished.status:
+        why = " | ".join(finished.errors) or f"exit status {finished.status}, no output"
+        raise RayctlError(f"the head was not asked for its synced files: {why}", hint=HINT)
+    return "v1:" + hashlib.sha256(b"".join(sorted(finished.output.splitlines(keepends=True)))).hexdigest()
 
 
 def _fetched(paths: Sequence[str], head: Remote, folder: Path) -> dict[str, object]:

@@ -22,6 +22,9 @@ class Transport(Protocol):
     def probe(self, mark: str) -> dict[str, Any]:
         """What the node remembers and whether its Ray lives (`node/probe.py`); `mark` is `<cluster_id>/<node>`."""
 
+    def rsh(self) -> list[str]:
+        """What runs a shell command there that is appended to it, for other programs."""
+
     def leave_master(self) -> None:
         """Let the next connection be a fresh login, which knows of groups that were given just now."""
 

@@ -80,6 +80,10 @@ class LocalTransport:
         with _refused():
             return probe.look(self.connection.state_dir, mark)
 
+    def rsh(self) -> list[str]:
+        """See `Transport`."""
+        return ["/bin/sh", "-c"]
+
     def leave_master(self) -> None:
         """There is no connection that stays open."""
 

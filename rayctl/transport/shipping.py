@@ -22,7 +22,7 @@ from rayctl.node import wire
 MODULES = (
     "processes", "wire", "noise", "state", "ending", "steps", "supervisor", "sudo", "rootshell", "control", "follower", "hub",
     "look", "ray", "probe", "claims", "launched", "claim", "leaving", "lease", "handover", "ops",
-    "ports", "work", "start", "run", "runner", "front",
+    "ports", "work", "synced", "start", "run", "runner", "front",
 )  # fmt: skip
 NO_PYTHON = 88  # exit status when no interpreter will do
 # argv: this text, and the interpreters that are left to try

@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from rayctl.transport import masters
+
+from .clusters import Cluster
 from .rig import Lab
 
 
@@ -43,3 +47,23 @@ def hosts(lab4: Lab) -> Iterator[Lab]:
 def lab8() -> Iterator[Lab]:
     """Hosts h1 to h8, for a head and seven workers."""
     yield from _lab("m", 8)
+
+
+@pytest.fixture
+def sockets(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder where this test's ssh masters listen; none of them is left."""
+    folder = Path(f"/tmp/rclab-{os.getpid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    yield folder / "rayctl"
+    masters.close("*")
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def cluster(hosts: Lab, tmp_path: Path, sockets: Path) -> Iterator[Cluster]:
+    """A cluster of h1 (the head) to h4, of which nothing runs yet."""
+    del sockets
+    made = Cluster(hosts, tmp_path / "laptop")
+    yield made
+    made.end()

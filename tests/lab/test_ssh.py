@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import pty
 import re
@@ -11,11 +13,13 @@ import signal
 import socket
 import subprocess
 import sys
+import termios
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +34,7 @@ from rayctl.transport.ssh import SshTransport
 from .rig import Host, Lab
 
 STATE = "~/.rayctl/lab"
+REACHES: list[Reach] = []
 DRIVER = textwrap.dedent("""
     import json, sys
     from pathlib import Path
@@ -42,12 +47,14 @@ DRIVER = textwrap.dedent("""
 
 
 @pytest.fixture(autouse=True)
-def own_sockets(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Masters of their own for each test, all of which are ended."""
+def own_sockets(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Masters of its own for each test. At its end nothing is left open."""
     folder = Path(f"/tmp/rclab-{os.getpid()}")
     folder.mkdir(mode=0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
     yield folder / "rayctl"
+    while REACHES:
+        REACHES.pop().close()
     masters.close("*")
     subprocess.run(["rm", "-r", str(folder)], check=True)
 
@@ -62,13 +69,25 @@ def connection(host: Host, **ssh: object) -> Connection:
     return Connection("ssh", host.ip, STATE, name=host.name, ssh=Ssh(**settings))  # type: ignore[arg-type]
 
 
-def reached(cluster: Path, *connections: Connection) -> tuple[Reach, list[SshTransport]]:
-    reach = Reach(cluster, connections)
-    return reach, [reach.transport(one) for one in connections]  # type: ignore[misc]
+def reach_of(cluster: Path, *connections: Connection) -> Reach:
+    REACHES.append(Reach(cluster, connections))
+    return REACHES[-1]
+
+
+def transport_to(reach: Reach, connection: Connection) -> SshTransport:
+    found = reach.transport(connection)
+    assert isinstance(found, SshTransport)
+    return found
 
 
 def one(cluster: Path, host: Host, **ssh: object) -> SshTransport:
-    return reached(cluster, connection(host, **ssh))[1][0]
+    mine = connection(host, **ssh)
+    return transport_to(reach_of(cluster, mine), mine)
+
+
+def look(cluster: Path, *hosts: Host, **ssh: object) -> Mapping[str, Glance | Unreachable]:
+    connections = [connection(host, **ssh) for host in hosts]
+    return reach_of(cluster, *connections).look(connections)
 
 
 def refusal(cluster: Path, host: Host, **ssh: object) -> Unreachable:
@@ -86,10 +105,6 @@ def fresh_sshd(host: Host) -> None:
     host.exec("systemctl reset-failed ssh")
 
 
-def ssh_processes(cluster: Path) -> list[str]:
-    return subprocess.run(["pgrep", "-fa", str(cluster)], capture_output=True, text=True).stdout.splitlines()
-
-
 def took(act: Callable[[], object]) -> float:
     began = time.monotonic()
     act()
@@ -98,13 +113,14 @@ def took(act: Callable[[], object]) -> float:
 
 # ---- trust
 def test_an_unknown_host_is_pinned_at_first_contact_and_told_as_unverified(lab4: Lab, cluster: Path) -> None:
-    reach, (h1, h2) = reached(cluster, connection(lab4["h1"]), connection(lab4["h2"]))
+    connections = [connection(lab4["h1"]), connection(lab4["h2"])]
+    reach = reach_of(cluster, *connections)
     before = reach.pinned()
     assert before == {}
-    h1.glance()
+    reach.look(connections[:1])
     (pinned,) = hostkeys.new_since(before, cluster)
     assert (pinned.host, pinned.fingerprint, pinned.verified) == (lab4["h1"].ip, fingerprint(lab4["h1"]), False)
-    h2.glance()
+    reach.look(connections)
     assert {name: key.fingerprint for name, key in reach.pinned().items()} == {
         name: fingerprint(lab4[name]) for name in ("h1", "h2")
     }
@@ -210,9 +226,10 @@ def test_the_head_can_be_the_bastion_of_all(hosts: Lab, cluster: Path) -> None:
     for name in ("h2", "h3", "h4"):
         hosts[name].hide()
     jump = f"{hosts['h1'].user}@{hosts['h1'].ip}"
-    connections = [connection(host, proxy_jump=jump) for host in hosts]
-    answers = Reach(cluster, connections).look(connections)
-    assert {name: isinstance(answer, Glance) for name, answer in answers.items()} == dict.fromkeys(("h1", "h2", "h3", "h4"), True)
+    answers = look(cluster, *hosts, proxy_jump=jump)
+    assert {name: isinstance(answer, Glance) for name, answer in answers.items()} == dict.fromkeys(
+        ("h1", "h2", "h3", "h4"), True
+    )
 
 
 def test_a_proxy_command_is_used_as_it_is_written(hosts: Lab, cluster: Path) -> None:
@@ -251,15 +268,14 @@ def test_what_keeps_us_out_is_told_with_what_to_do(hosts: Lab, cluster: Path, tm
     h1.exec("echo closed for the night > /etc/nologin")
     assert "it hung up at the login: " in refusal(cluster, h1).message
     nowhere = Connection("ssh", "no-such-host.invalid", STATE, name="h9")
-    with pytest.raises(Unreachable, match="no address is known for this name: Name or service not known"):
-        reached(cluster, nowhere)[1][0].glance()
+    answers = reach_of(cluster, nowhere).look([nowhere])
+    assert "no address is known for this name: Name or service not known" in str(answers["h9"])
 
 
 def test_a_host_that_hangs_is_told_from_one_that_is_off(hosts: Lab, cluster: Path) -> None:
     hosts["h1"].pause()
     hosts["h2"].unplug()
-    connections = [connection(hosts["h1"]), connection(hosts["h2"])]
-    answers = Reach(cluster, connections).look(connections)
+    answers = look(cluster, hosts["h1"], hosts["h2"])
     assert "its port is open, and nobody speaks there" in str(answers["h1"])
     assert "it does not answer on port 22" in str(answers["h2"])
 
@@ -273,20 +289,18 @@ def test_rayctl_and_people_share_one_connection(lab4: Lab, cluster: Path, own_so
         said = subprocess.run(["ssh", "-F", str(cluster / "ssh_config"), name, "hostname"], capture_output=True, text=True)
         assert said.stdout == "h1\n"
     assert list(own_sockets.iterdir()) == [master]
-    assert len(lab4["h1"].exec("pgrep -f 'sshd: ray@|sshd: ray$' -c; true").stdout.split()) == 1
 
 
 def test_a_second_look_takes_a_fraction_of_the_first(lab8: Lab, cluster: Path) -> None:
-    connections = [connection(host) for host in lab8]
-    cold = took(lambda: Reach(cluster, connections).look(connections))
-    warm = took(lambda: Reach(cluster, connections).look(connections))
+    cold = took(lambda: look(cluster, *lab8))
+    warm = took(lambda: look(cluster, *lab8))
     assert warm < 0.5
     assert warm < cold
 
 
 def test_the_host_is_asked_once_until_what_it_told_is_forgotten(lab4: Lab, cluster: Path) -> None:
     mine = connection(lab4["h1"])
-    reach = Reach(cluster, [mine])
+    reach = reach_of(cluster, mine)
     first = reach.look([mine])["h1"]
     assert reach.look([mine])["h1"] is first
     reach.forget()
@@ -295,64 +309,237 @@ def test_the_host_is_asked_once_until_what_it_told_is_forgotten(lab4: Lab, clust
 
 # ---- hosts that die
 def test_a_dead_host_holds_up_the_others_for_no_longer_than_the_grace(hosts: Lab, cluster: Path) -> None:
-    connections = [connection(host) for host in hosts]
-    Reach(cluster, connections).look(connections)
+    look(cluster, *hosts)
     hosts["h2"].kill()
-    reach = Reach(cluster, connections)
-    answers: Mapping[str, object] = {}
-
-    def look() -> None:
-        nonlocal answers
-        answers = reach.look(connections)
-
-    assert took(look) < 3.5
-    assert [name for name, answer in answers.items() if not isinstance(answer, Glance)] == ["h2"]
-    assert took(look) < 0.1
+    connections = [connection(host) for host in hosts]
+    reach = reach_of(cluster, *connections)
+    assert took(lambda: reach.look(connections)) < 3.5
+    assert [name for name, answer in reach.look(connections).items() if not isinstance(answer, Glance)] == ["h2"]
     reach.forget()
-    assert took(look) < 1.0
-    for _ in range(150):
-        if late := reach.late():
-            break
+    assert took(lambda: reach.look(connections)) < 1.0
+    end = time.monotonic() + 20
+    while not reach.late() and time.monotonic() < end:
         time.sleep(0.1)
-    assert "it does not answer on port 22" in str(late["h2"])
-    reach.close()
+    assert "it does not answer on port 22" in str(reach.late()["h2"])
 
 
-@pytest.mark.parametrize("how", ["power_cycle", "recreate"])
-def test_a_host_that_was_off_meanwhile_answers_although_a_connection_to_its_past_is_open(
-    hosts: Lab, cluster: Path, how: str
-) -> None:
-    mine = connection(hosts["h1"], host_key="") if how == "power_cycle" else connection(hosts["h1"])
-    reach, (transport,) = reached(cluster, mine)
-    before = transport.glance().boot_id
-    getattr(hosts["h1"], how)()
-    reach.forget()
-    if how == "recreate":
-        with pytest.raises(HostKeyChanged):
-            transport.glance()
-        return
-    assert took(transport.glance) < 3.0
-    assert transport.glance().boot_id != before
-    assert transport.ask({"op": "lease_read", "state_dir": STATE})["boot_id"] == transport.glance().boot_id
-
-
-def test_a_connection_whose_packets_vanish_is_left_for_another(hosts: Lab, cluster: Path) -> None:
+def test_a_host_that_was_off_meanwhile_answers_at_once(hosts: Lab, cluster: Path) -> None:
     mine = connection(hosts["h1"])
-    Reach(cluster, [mine]).look([mine])
-    # only packets of connections that are open now are dropped
-    (pid,) = subprocess.run(["pgrep", "-f", r"ssh: .*\[mux\]"], capture_output=True, text=True).stdout.split()
-    os.kill(int(pid), signal.SIGSTOP)
-    reach = Reach(cluster, [mine])
-    try:
-        assert took(lambda: reach.transport(mine).glance()) < 9.0  # type: ignore[attr-defined]
-    finally:
-        os.kill(int(pid), signal.SIGKILL)
+    reach = reach_of(cluster, mine)
+    transport = transport_to(reach, mine)
+    before = transport.glance().boot_id
+    hosts["h1"].power_cycle()
+    reach.forget()
+    assert took(transport.glance) < 3.0
+    assert transport.glance().boot_id == hosts["h1"].boot_id() != before
+    assert transport.ask({"op": "lease_read", "state_dir": STATE})["boot_id"] != before
+
+
+def test_another_machine_at_the_address_is_refused_although_a_connection_was_open(hosts: Lab, cluster: Path) -> None:
+    look(cluster, hosts["h1"])
+    hosts["h1"].recreate()
+    assert isinstance(refusal(cluster, hosts["h1"]), HostKeyChanged)
+
+
+def test_a_connection_on_which_nothing_answers_is_left_for_another(hosts: Lab, cluster: Path) -> None:
+    look(cluster, hosts["h1"])
+    hosts["h1"].exec("pkill -STOP -u ray sshd")
+    transport = one(cluster, hosts["h1"])
+    assert took(transport.glance) < 3.5
+    assert took(lambda: transport.run("true", {})) < 1.0
+
+
+def master(sockets: Path) -> int:
+    (pid,) = subprocess.run(["pgrep", "-f", rf"ssh: {sockets}/.*\[mux\]"], capture_output=True, text=True).stdout.split()
+    return int(pid)
 
 
 def test_a_killed_master_is_replaced(lab4: Lab, cluster: Path, own_sockets: Path) -> None:
-    mine = connection(lab4["h1"])
-    Reach(cluster, [mine]).look([mine])
-    (pid,) = subprocess.run(["pgrep", "-f", rf"ssh: {own_sockets}/.*\[mux\]"], capture_output=True, text=True).stdout.split()
-    os.kill(int(pid), signal.SIGKILL)
-    assert list(own_sockets.iterdir()) != []
+    look(cluster, lab4["h1"])
+    os.kill(master(own_sockets), signal.SIGKILL)
+    assert len(list(own_sockets.iterdir())) == 1
     assert one(cluster, lab4["h1"]).glance().hostname == "h1"
+    assert len(list(own_sockets.iterdir())) == 1
+
+
+def test_a_master_that_hangs_is_replaced(lab4: Lab, cluster: Path, own_sockets: Path) -> None:
+    look(cluster, lab4["h1"])
+    pid = master(own_sockets)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert took(one(cluster, lab4["h1"]).glance) < 4.5
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
+# ---- too much at once
+def test_a_host_that_allows_one_session_a_connection_gets_connections(hosts: Lab, cluster: Path) -> None:
+    hosts["h1"].sshd("MaxSessions=1")
+    transport = one(cluster, hosts["h1"])
+    assert transport.ask({"op": "lease_read", "state_dir": STATE})["lease"] is None
+    assert transport.glance().hostname == "h1"
+    assert transport.run("exit 7", {}) == 7
+    assert transport.ask({"op": "lease_read", "state_dir": STATE})["lease"] is None
+
+
+def test_a_host_that_takes_few_logins_at_once_is_asked_again(hosts: Lab, cluster: Path) -> None:
+    hosts["h1"].sshd("MaxStartups=1:100:1")
+    with socket.create_connection((hosts["h1"].ip, 22)) as other:
+        answers: list[object] = []
+        asker = threading.Thread(target=lambda: answers.append(look(cluster, hosts["h1"])["h1"]))
+        asker.start()
+        time.sleep(0.05)
+        other.close()
+        asker.join(20)
+    assert isinstance(answers[0], Glance), answers[0]
+
+
+# ---- what a host is told
+def test_a_file_arrives_whole_and_private(lab4: Lab, cluster: Path, tmp_path: Path) -> None:
+    source = tmp_path / "it's a job; $x.py"
+    source.write_bytes(os.urandom(3_000_000))
+    transport = one(cluster, lab4["h1"])
+    place = transport.put(source)
+    assert place == f"/home/ray/.rayctl/lab/files/{source.name}"
+    told = lab4["h1"].exec(
+        f"stat -c '%a %U' {shlex.quote(place)} {shlex.quote(os.path.dirname(place))}; cksum < {shlex.quote(place)}"
+    )
+    mine = subprocess.run(["cksum"], stdin=source.open("rb"), capture_output=True, text=True).stdout
+    assert told.stdout == f"600 ray\n700 ray\n{mine}"
+
+
+def test_a_full_disk_is_told_and_leaves_no_part_of_a_file(hosts: Lab, cluster: Path, tmp_path: Path) -> None:
+    hosts["h1"].fill_disk()
+    (tmp_path / "big").write_bytes(bytes(2_000_000))
+    with pytest.raises(RayctlError, match="cannot copy .*/big to h1: .*No space left on device"):
+        one(cluster, hosts["h1"]).put(tmp_path / "big")
+    assert hosts["h1"].exec("find /home/ray -name '*big*'").stdout == ""
+
+
+def test_a_fresh_login_knows_a_new_group(hosts: Lab, cluster: Path) -> None:
+    transport = one(cluster, hosts["h1"])
+    transport.glance()
+    hosts["h1"].exec("groupadd gpus; usermod -aG gpus ray")
+    assert transport.run("id -nG | grep -qw gpus", {}) == 1
+    transport.leave_master()
+    assert transport.run("id -nG | grep -qw gpus", {}) == 0
+
+
+def exec_(cluster: Path, host: Host, command: str, **popen: Any) -> subprocess.Popen[bytes]:
+    """Run a command as `rayctl exec` does, in a process of its own without a terminal."""
+    ssh = {"user": host.user, "port": host.port, "key": str(host.lab_folder / "key")}
+    argv = [sys.executable, "-c", DRIVER, str(cluster), host.name, host.ip, json.dumps(ssh), command]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    popen = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **popen}
+    return subprocess.Popen(argv, env=environment, **popen)
+
+
+@pytest.mark.parametrize("code", [0, 1, 125, 137, 254, 255])
+def test_the_exit_code_is_the_commands(lab4: Lab, cluster: Path, code: int) -> None:
+    assert one(cluster, lab4["h1"]).run(f"exit {code}", {}) == code
+
+
+def test_input_output_and_environment_are_as_if_it_ran_here(lab4: Lab, cluster: Path) -> None:
+    data = bytes(range(256)) * 4096
+    with exec_(cluster, lab4["h1"], 'cat; echo "$X" >&2; printf %s "it\'s \\\\n !! $#" >&2') as child:
+        out, err = child.communicate(data, timeout=30)
+    assert (child.returncode, out, err) == (0, data, b"it's $Y\nit's \\n !! 0")
+
+
+def test_ctrl_c_reaches_the_command_and_nothing_of_it_is_left(lab4: Lab, cluster: Path) -> None:
+    with exec_(cluster, lab4["h1"], "echo there; sleep 971", start_new_session=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"there\n"
+        os.killpg(child.pid, signal.SIGINT)
+        assert child.wait(10) == 130
+    assert not [line for line in lab4["h1"].processes() if "971" in line]
+
+
+def test_on_a_terminal_the_command_has_one_and_ctrl_c_is_typed(lab4: Lab, cluster: Path, own_sockets: Path) -> None:
+    ours, theirs = pty.openpty()
+    with exec_(
+        cluster, lab4["h1"], "tty; sleep 972", stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    ) as child:  # fmt: skip
+        os.close(theirs)
+        said = b""
+        while b"/dev/pts/" not in said:
+            said += os.read(ours, 1000)
+        time.sleep(0.3)
+        os.write(ours, b"\x03")
+        assert child.wait(10) == 130
+    os.close(ours)
+    assert master(own_sockets), "what was typed was not for the connection that others ride on"
+    assert not [line for line in lab4["h1"].processes() if "972" in line]
+
+
+def test_a_connection_that_breaks_under_a_command_is_not_its_exit_code(hosts: Lab, cluster: Path) -> None:
+    with exec_(cluster, hosts["h1"], "echo there; sleep 60") as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        assert child.stdout.readline() == b"there\n"
+        hosts["h1"].exec("pkill -KILL sshd")
+        assert child.wait(10) == 1
+        assert "rayctl.errors.Unreachable: h1" in child.stderr.read().decode()
+
+
+# ---- ports
+def serve(host: Host, port: int) -> None:
+    host.exec(f"systemd-run --quiet --unit=web{port} python3 -m http.server {port} --bind 127.0.0.1 --directory /etc/ssh")
+    host.exec(
+        f"for i in $(seq 50); do (: < /dev/tcp/127.0.0.1/{port}) 2>/dev/null && exit; sleep 0.1; done".join(["bash -c '", "'"])
+    )
+
+
+def test_a_forwarded_port_leads_to_what_listens_on_the_host(lab4: Lab, cluster: Path) -> None:
+    serve(lab4["h1"], 8099)
+    transport = one(cluster, lab4["h1"])
+    place = transport.forward("127.0.0.1", 8099)
+    assert transport.forward("127.0.0.1", 8099) == place
+    with socket.socket(socket.AF_UNIX) as line:
+        line.connect(str(place))
+        line.sendall(b"HEAD /ssh_config HTTP/1.0\r\n\r\n")
+        assert b" 200 OK" in line.recv(1000)
+    transport.close()
+    assert not place.exists()
+
+
+def test_a_port_on_which_nothing_listens_yet_is_forwarded_all_the_same(lab4: Lab, cluster: Path) -> None:
+    transport = one(cluster, lab4["h1"])
+    place = transport.forward("127.0.0.1", 8098)
+    serve(lab4["h1"], 8098)
+    with socket.socket(socket.AF_UNIX) as line:
+        line.connect(str(place))
+        line.sendall(b"HEAD / HTTP/1.0\r\n\r\n")
+        assert b" 200 OK" in line.recv(1000)
+
+
+def test_a_host_that_forwards_nothing_says_so_quickly(hosts: Lab, cluster: Path) -> None:
+    hosts["h1"].sshd("AllowTcpForwarding=no")
+    transport = one(cluster, hosts["h1"])
+    began = time.monotonic()
+    with pytest.raises(Refused, match="h1 does not let ssh forward ports") as caught:
+        transport.forward("127.0.0.1", 22)
+    assert time.monotonic() - began < 2
+    assert "AllowTcpForwarding yes" in caught.value.hint
+
+
+# ---- the end
+def test_down_leaves_no_connection_and_close_leaves_only_masters(lab4: Lab, cluster: Path, own_sockets: Path) -> None:
+    jump = f"{lab4['h1'].user}@{lab4['h1'].ip}"
+    connections = [connection(lab4["h2"], proxy_jump=jump), connection(lab4["h3"])]
+    reach = reach_of(cluster, *connections)
+    for mine in connections:
+        transport_to(reach, mine).ask({"op": "lease_read", "state_dir": STATE})
+    transport_to(reach, connections[1]).forward("127.0.0.1", 22)
+    reach.close()
+    assert [path for path in own_sockets.iterdir() if not re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{40}", path.name)] == []
+    assert processes(cluster) == []
+    assert len(list(own_sockets.iterdir())) == 3
+    reach.close_masters()
+    assert list(own_sockets.iterdir()) == []
+    assert processes(own_sockets) == []
+
+
+def processes(named: Path) -> list[str]:
+    return subprocess.run(["pgrep", "-fa", str(named)], capture_output=True, text=True).stdout.splitlines()

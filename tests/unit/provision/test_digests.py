@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from rayctl.provision import digests
-from rayctl.provision.mounts import Mount
+from rayctl.provision import digests, filememory
+from rayctl.provision.mounts import SETTLED_S, Mount, sha256
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def test_without_mounts_nothing_is_stored(tmp_path: Path, tree: Path) -> None:
 
 def test_a_tree_that_looks_the_same_is_not_read_again(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = digests.digests_of([Mount("~/t", tree)])
-    monkeypatch.setattr("rayctl.provision.mounts._sha256", lambda path: pytest.fail(f"{path} was read"))
+    monkeypatch.setattr(digests, "sha256", lambda entry: pytest.fail(f"{entry.path} was read"))
     assert digests.digests_of([Mount("~/t", tree)]) == first
 
 
@@ -44,6 +47,118 @@ def test_a_changed_tree_is_read_again(tree: Path) -> None:
     first = digests.digests_of([Mount("~/t", tree)])
     (tree / "data").write_text("two")
     assert digests.digests_of([Mount("~/t", tree)]) != first
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of files that are read from now on."""
+    names: list[str] = []
+    monkeypatch.setattr(digests, "sha256", lambda entry: (names.append(entry.relative), sha256(entry))[1])
+    return names
+
+
+def memories(home: Path) -> list[Path]:
+    return sorted((home / "cache" / "files").iterdir())
+
+
+def test_of_a_changed_tree_only_the_changed_file_is_read(tree: Path, read: list[str]) -> None:
+    (tree / "other").touch()
+    digests.digests_of([Mount("~/t", tree)])
+    assert read == ["data", "other"]
+    (tree / "data").write_text("two")
+    assert digests.digests_of([Mount("~/t", tree)]) == {"~/t": Mount("~/t", tree).digest}
+    assert read == ["data", "other", "data"]
+
+
+def test_a_touched_file_is_read_and_the_digest_stays(tree: Path, read: list[str]) -> None:
+    first = digests.digests_of([Mount("~/t", tree)])
+    os.utime(tree / "data", (1, 1))
+    assert digests.digests_of([Mount("~/t", tree)]) == first
+    assert read == ["data", "data"]
+
+
+def test_a_file_of_the_same_size_and_time_in_its_place_is_read(tree: Path, read: list[str]) -> None:
+    times = (tree / "data").stat()
+    first = digests.digests_of([Mount("~/t", tree)])
+    (tree / "new").write_text("two")
+    os.utime(tree / "new", ns=(times.st_atime_ns, times.st_mtime_ns))
+    (tree / "new").rename(tree / "data")
+    assert digests.digests_of([Mount("~/t", tree)]) != first
+
+
+def test_a_tree_that_was_moved_is_not_read_again(tree: Path, tmp_path: Path, read: list[str]) -> None:
+    first = digests.digests_of([Mount("~/t", tree)])
+    assert digests.digests_of([Mount("~/t", tree.rename(tmp_path / "moved"))]) == first
+    assert read == ["data"]
+
+
+def test_excluded_files_are_never_read(tree: Path, read: list[str]) -> None:
+    (tree / "x.pyc").touch()
+    digests.digests_of([Mount("~/t", tree, ("*.pyc",))])
+    (tree / "x.pyc").write_text("other")
+    digests.digests_of([Mount("~/t", tree, ("*.pyc",))])
+    assert read == ["data"]
+
+
+def test_of_a_tree_in_motion_files_that_rest_are_remembered(
+    tree: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tree / "busy").touch()
+    resting, busy = (tree / "data").stat().st_ctime, (tree / "busy").stat().st_ctime
+    while busy - resting < 0.05:
+        (tree / "busy").touch()
+        busy = (tree / "busy").stat().st_ctime
+    monkeypatch.setattr(digests.time, "time", lambda: resting + SETTLED_S + 0.02)
+    for _ in range(2):
+        digests.digests_of([Mount("~/t", tree)])
+    assert read == ["busy", "data", "busy"]
+
+
+def test_what_files_hold_is_remembered_in_private(tree: Path, tmp_path: Path) -> None:
+    digests.digests_of([Mount("~/t", tree)])
+    (memory,) = memories(tmp_path / "home")
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (memory, memory.parent)] == [0o600, 0o700]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda memory: memory.write_bytes(b""),
+        lambda memory: memory.write_bytes(memory.read_bytes()[:-1]),
+        lambda memory: memory.write_bytes(memory.read_bytes().replace(b"version 1", b"version 2")),
+        lambda memory: memory.chmod(0o666),
+        lambda memory: memory.rename(memory.with_name("elsewhere")),
+    ],
+    ids=["empty", "cut off", "of another version", "open to others", "gone"],
+)
+def test_a_memory_of_files_that_cannot_be_used_costs_time_only(
+    damage: Callable[[Path], object], tree: Path, tmp_path: Path, read: list[str]
+) -> None:
+    digests.digests_of([Mount("~/t", tree)])
+    damage(memories(tmp_path / "home")[0])
+    os.utime(tree, (1, 1))
+    assert digests.digests_of([Mount("~/t", tree)]) == {"~/t": Mount("~/t", tree).digest}
+    assert read == ["data", "data"]
+
+
+def test_trees_that_were_not_mounted_for_a_month_are_forgotten(tree: Path, tmp_path: Path) -> None:
+    digests.digests_of([Mount("~/t", tree)])
+    (memory,) = memories(tmp_path / "home")
+    now = memory.stat().st_mtime
+    for name, age in (("unused", filememory.KEPT_S + 5000), ("used", filememory.KEPT_S - 5000)):
+        memory.with_name(name).touch()
+        os.utime(memory.with_name(name), (now - age, now - age))
+    (tree / "data").write_text("two")
+    digests.digests_of([Mount("~/t", tree)])
+    assert [path.name for path in memories(tmp_path / "home")] == sorted([memory.name, "used"])
+
+
+def test_a_tree_that_never_changes_is_in_use_too(tree: Path, tmp_path: Path) -> None:
+    digests.digests_of([Mount("~/t", tree)])
+    (memory,) = memories(tmp_path / "home")
+    os.utime(memory, (1, 1))
+    digests.digests_of([Mount("~/t", tree)])
+    assert memory.stat().st_mtime > 1
 
 
 def test_a_tree_in_motion_is_not_remembered(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,12 +197,12 @@ def test_processes_of_one_run_share_one_reading(tree: Path, tmp_path: Path) -> N
 import sys
 from pathlib import Path
 from rayctl.provision import digests, mounts
-read = mounts._sha256
-def told(path):
+read = digests.sha256
+def told(entry):
     with open(sys.argv[2], "a") as f:
         f.write("read\\n")
-    return read(path)
-mounts._sha256 = told
+    return read(entry)
+digests.sha256 = told
 print(digests.once_per_run([mounts.Mount("~/t", Path(sys.argv[1]))], Path(sys.argv[3])))
 """
     run, log = tmp_path / "run", tmp_path / "log"

@@ -70,6 +70,22 @@ def test_digest_does_not_know_where_the_source_lies(tree: Path, tmp_path: Path) 
     assert mount(tree.rename(tmp_path / "elsewhere")).digest == before
 
 
+def test_digests_are_those_that_nodes_remember(tmp_path: Path) -> None:
+    root, odd = tmp_path / "golden", os.fsdecode(b"\xff")
+    (root / "sub" / "empty").mkdir(parents=True)
+    (root / "run.sh").write_text("#!/bin/sh\n")
+    (root / "sub" / "data").write_text("one")
+    (root / "link").symlink_to("sub/data")
+    os.mkfifo(root / "pipe")
+    (root / odd).write_text("odd")
+    modes = {"": 0o755, "sub": 0o2750, "sub/empty": 0o700, "run.sh": 0o755, "sub/data": 0o644, "pipe": 0o600, odd: 0o640}
+    for name, mode in modes.items():
+        (root / name).chmod(mode)
+    assert mount(root).digest == "v1:43ed057c384b42272f53813dbf5f7dec0a930a148df9e88cc073a21eaab24a89"
+    assert mount(root, "/sub/").digest == "v1:7ee738dae90e48af2e3300f86967b00e1f232173b03b19245e7dcfed65c1bca8"
+    assert mount(root / "run.sh").digest == "v1:2e98181fbb34a5f39b0e0d4c37afcfeb21aeed92b7e33d97e891c6d392631a3d"
+
+
 def test_what_a_patterns_file_names_is_no_part_of_the_tree(tree: Path) -> None:
     (tree / "sub" / ".gitignore").write_text("data\n")
     found = {entry.relative for entry in mount(tree, filters=(".gitignore",)).entries}
@@ -137,6 +153,11 @@ def test_changes_are_names_and_modes_never_contents(tree: Path, tmp_path: Path) 
     assert f"update {target}/sub/data (0644)" in listed
     assert f"create {target}/new (0600)" in listed
     assert "secret" not in "".join(listed)
+
+
+def test_what_cannot_be_printed_of_a_name_is_escaped_in_a_list_of_changes(tree: Path, tmp_path: Path) -> None:
+    Path(os.fsdecode(os.fsencode(tree) + b"/sub/\xff\n")).write_text("")
+    assert f"create {tmp_path}/target/sub/\\udcff\\n (0644)" in changes(mount(tree), tmp_path / "target")
 
 
 def test_a_single_file_can_be_mounted(tree: Path, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -106,7 +105,7 @@ def test_no_text_is_too_odd_for_a_pattern(pattern: str, path: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
+@pytest.mark.usefixtures("rsync")
 @settings(max_examples=200, deadline=None)
 @given(st.lists(ALPHABET, min_size=1, max_size=6).map("".join), st.sets(NAMES, min_size=1, max_size=6))
 def test_rsync_leaves_out_the_same(pattern: str, names: set[str]) -> None:

@@ -395,8 +395,8 @@ def test_a_claim_that_its_user_did_not_write_counts_as_none(host: Host) -> None:
 
 def test_a_flood_of_junk_hides_nothing_of_ours(host: Host) -> None:
     host.take()
-    for number in range(100_000, 100_500):
-        (host.place / f"rayctl-claim.{number}").write_text("junk")
+    for number in range(10_000):  # more than fits into a command line
+        (host.place / f"rayctl-claim.{10**239 + number}").touch()
     assert host.look().mine is not None
 
 
