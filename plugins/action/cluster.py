@@ -10,11 +10,12 @@ from pathlib import Path
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.rayctl.ray.plugins.plugin_utils.connections import options_of
+from ansible_collections.rayctl.ray.plugins.plugin_utils.connections import of_variables, options_of
 from ansible_collections.rayctl.ray.plugins.plugin_utils.tree import rayctl  # noqa: F401  (makes the package importable)
 
 from rayctl.errors import RayctlError
 from rayctl.operations import byhand
+from rayctl.transport.connection import Connection
 
 ARGUMENTS = {
     "cluster_file": {"type": "path", "required": True},
@@ -42,7 +43,8 @@ class ActionModule(ActionBase):
             outcome = byhand.machines(
                 Path(args["cluster_file"]).resolve(), overrides, absent=args["state"] == "absent",
                 workers_only=args["workers_only"], lock_timeout_s=args["lock_timeout"],
-                check=self._task.check_mode, playbook_pid=os.getppid(), ssh_options=_ssh_options(task_vars or {}),
+                check=self._task.check_mode, playbook_pid=os.getppid(),
+                ssh_options=lambda host: _ssh_options(host, task_vars or {}),
             )  # fmt: skip
         except RayctlError as e:
             raise AnsibleActionFail(f"{e.message} {e.hint}".strip()) from None
@@ -52,8 +54,7 @@ class ActionModule(ActionBase):
         return result
 
 
-def _ssh_options(task_vars: t.Mapping[str, t.Any]) -> dict[str, tuple[str, ...]]:
-    """What the variables of the cluster's hosts say of their ssh connections."""
-    groups, hostvars = task_vars.get("groups", {}), task_vars.get("hostvars", {})
-    names = [name for group in ("ray_head", "ray_worker") for name in groups.get(group, ())]
-    return {name: options_of(hostvars[name]) for name in names}
+def _ssh_options(host: Connection, task_vars: t.Mapping[str, t.Any]) -> tuple[str, ...]:
+    """What Ansible was told of one of the cluster's hosts, if it is in the inventory."""
+    variables = task_vars["hostvars"].get(host.name)
+    return options_of(of_variables(variables), host) if variables else ()

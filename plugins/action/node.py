@@ -16,14 +16,13 @@ from ansible import constants as C
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.rayctl.ray.plugins.plugin_utils.connections import command_line
+from ansible_collections.rayctl.ray.plugins.plugin_utils import becoming, connections
 from ansible_collections.rayctl.ray.plugins.plugin_utils.tree import rayctl  # noqa: F401  (makes the package importable)
 
 from rayctl.errors import RayctlError, Unreachable
+from rayctl.providers.base import Node
 from rayctl.provision import admission, conversation, deployment, nodeplan, progress
-from rayctl.transport import local, masters
-from rayctl.transport.remote import remote
-from rayctl.transport.shipping import boot_command
+from rayctl.transport import local
 
 display = Display()
 ARGUMENTS = {
@@ -50,7 +49,7 @@ class ActionModule(ActionBase):
         try:
             talk = self._conversation(args, task_vars)
             if talk is None:
-                return {**result, "skipped": True, "msg": "free: the cluster does not need this host, or has not claimed it yet"}
+                return self._free(result, task_vars["inventory_hostname"])
             with cancelled_by_signals(talk):
                 outcome = talk.run()
         except Unreachable as e:
@@ -61,48 +60,65 @@ class ActionModule(ActionBase):
 
     def _conversation(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> conversation.Conversation | None:
         name = task_vars["inventory_hostname"]
-        options = nodeplan.Options(
+        deployed = self._admitted(self._deployment(args, task_vars), name)
+        if deployed is None:
+            return None
+        return conversation.Conversation(
+            deployed, name, self._options(args, task_vars),
+            heads=set(task_vars["groups"].get("ray_head", ())) & set(task_vars["ansible_play_hosts_all"]),
+            run_folder=Path(C.DEFAULT_LOCAL_TMP), report=progress.reporter(name, display),
+            become_password=becoming.password(self, task_vars),
+        )  # fmt: skip
+
+    def _options(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> nodeplan.Options:
+        return nodeplan.Options(
             phases=self._phases(args["phases"], task_vars),
             restart=args["restart"],
             rerun_from=args["rerun_from"] - 1 if args["rerun_from"] else None,
             check=self._task.check_mode,
+            # under a wrapper the file alone counts: that is what it compared the nodes with
+            become=not local.under_wrapper() and becoming.is_wanted(self),
         )
-        path = Path(args["cluster_file"]).resolve()
+
+    def _deployment(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> deployment.Deployment:
+        """The cluster, its hosts reached as Ansible was told, if it was a person who did."""
         overrides = {key: value for key, value in args["overrides"].items() if value is not None}
-        deployed = self._admitted(deployment.recall(path, overrides), name)
-        if deployed is None:
-            return None
-        self._transport = deployed.transport(deployed.node(name))
-        return conversation.Conversation(
-            deployed, name, options, self._dial,
-            heads=set(task_vars["groups"].get("ray_head", ())) & set(task_vars["ansible_play_hosts_all"]),
-            run_folder=Path(C.DEFAULT_LOCAL_TMP), report=progress.reporter(name, display),
-        )  # fmt: skip
+        deployed = deployment.recall(Path(args["cluster_file"]).resolve(), overrides)
+        node = deployed.node(task_vars["inventory_hostname"])
+        if node is not None and not local.under_wrapper():
+            connections.require(self._connection, deployed.provider.connection(node))
+            admission.heed(deployed, self._told(deployed, node, task_vars["hostvars"]))
+        return deployed
+
+    def _told(self, deployed: deployment.Deployment, node: Node, hostvars: t.Mapping[str, t.Any]) -> dict[str, tuple[str, ...]]:
+        """What Ansible was told of this host, and of the head, which may have to be asked from here."""
+        if not deployed.declares_hosts:
+            return {}
+        told = {node.name: connections.options_of(self._connection.get_option, deployed.provider.connection(node))}
+        head = deployed.head
+        if head is not None and head.name != node.name and head.name in hostvars:
+            get = connections.of_variables(hostvars[head.name])
+            told[head.name] = connections.options_of(get, deployed.provider.connection(head))
+        return told
 
     def _admitted(self, deployed: deployment.Deployment, name: str) -> deployment.Deployment | None:
         """The cluster, if it has this host; `rayctl up` knows that already."""
-        if not deployed.declares_hosts or local.under_wrapper():
+        node = deployed.node(name)
+        if node is None or not deployed.declares_hosts or local.under_wrapper():
             return deployed
-        connection = deployed.provider.connection(deployed.node(name))
-        cluster_id = admission.cluster_id(self._dial(connection.python), connection, deployed.config.cluster_name)
+        cluster_id = admission.cluster_id(deployed, node)
         return deployed.with_identity(cluster_id) if cluster_id else None
+
+    @staticmethod
+    def _free(result: dict[str, t.Any], name: str) -> dict[str, t.Any]:
+        message = f"{name} is free: the cluster does not need this host, or has not claimed it yet"
+        display.display(message)  # Ansible itself shows why only with -v
+        return {**result, "skipped": True, "msg": message}
 
     def _phases(self, wanted: list[str], task_vars: dict[str, t.Any]) -> tuple[str, ...]:
         chosen = set(task_vars.get("ansible_run_tags") or ()) & set(nodeplan.PHASES)
         skipped = set(task_vars.get("ansible_skip_tags") or ())
         return tuple(p for p in nodeplan.PHASES if p in wanted and (not chosen or p in chosen) and p not in skipped)
-
-    def _dial(self, python: t.Sequence[str], *, fresh_login: bool = False) -> conversation.Line:
-        """How the node is reached: by the connection that Ansible was told to use."""
-        kind = str(self._connection.ansible_name).removeprefix("ansible.builtin.")
-        if kind == "local":
-            return conversation.Line(tuple(local.argv(python)), local.caller_environment())
-        if kind != "ssh":
-            raise AnsibleActionFail(f"rayctl.ray.node works over the connections ssh and local, not over {kind!r}")
-        words = command_line(self._connection)
-        if fresh_login:
-            self._transport.leave_master()  # their logins do not know of the new groups; the next one does
-        return conversation.Line((*words, remote(boot_command(python))), masters.environment(), words)
 
     def _result(self, result: dict[str, t.Any], outcome: dict[str, t.Any]) -> dict[str, t.Any]:
         diff = outcome.pop("diff", None)

@@ -1,37 +1,57 @@
 # Copyright (c) 2026 the rayctl authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What Ansible was told about reaching a host, as words for ssh's command line."""
+"""What Ansible was told about reaching a host, as words for ssh's command line.
+
+All lines of rayctl's to a host are built alike, so that claim, lease, set-up and mounts go to the same host, as the same
+user, over the same master: ssh with the cluster's own configuration, and before it what Ansible was told beyond that. Host
+keys are checked by the cluster's rules, whatever Ansible's `host_key_checking` says; its `ssh_args` are not heeded, since
+the inventory plugin names the cluster's configuration there.
+"""
 
 from __future__ import annotations
 
-import os
 import shlex
 import typing as t
+from pathlib import Path
 
+from ansible import constants as C
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.connection import ConnectionBase
+from ansible.plugins.loader import connection_loader
+from ansible_collections.rayctl.ray.plugins.plugin_utils.tree import rayctl  # noqa: F401  (makes the package importable)
 
-# variables of Ansible's ssh connection, older spellings after newer ones, and the option that each becomes
-OPTIONS = (
-    (("ansible_user", "ansible_ssh_user"), "User"),
-    (("ansible_port", "ansible_ssh_port"), "Port"),
-    (("ansible_private_key_file", "ansible_ssh_private_key_file"), "IdentityFile"),
-    (("ansible_host", "ansible_ssh_host"), "HostName"),
-)
-WORDS = ("ansible_ssh_common_args", "ansible_ssh_extra_args")
+from rayctl.transport.connection import Connection
+from rayctl.transport.quoting import plain, word
 
-
-def command_line(connection: ConnectionBase) -> tuple[str, ...]:
-    """The ssh of this connection with all its settings, and the host last: a shell command may be appended."""
-    connection.host = connection.get_option("host") or connection._play_context.remote_addr
-    executable = connection.get_option("ssh_executable")
-    words = connection._build_command(executable, "ssh", "-T", "-o", "BatchMode=yes", connection.host)
-    return tuple(os.fsdecode(word) for word in words)
+Get = t.Callable[[str], t.Any]
+"""Gives the value of an option of Ansible's ssh connection."""
 
 
-def options_of(variables: t.Mapping[str, t.Any]) -> tuple[str, ...]:
-    """The same for a host that is reached without a connection of Ansible's: what its variables say beyond the inventory."""
-    words = [word for name in WORDS for word in shlex.split(str(variables.get(name) or ""))]
-    for names, option in OPTIONS:
-        value = next((variables[name] for name in names if variables.get(name)), None)
-        words += ["-o", f'{option}="{value}"'] if value else []
-    return tuple(words)
+def require(connection: ConnectionBase, wanted: Connection) -> None:
+    """Fail when Ansible reaches the host in another way than the cluster does."""
+    kind = str(connection.ansible_name).removeprefix("ansible.builtin.")
+    if kind != wanted.kind:
+        raise AnsibleActionFail(
+            f"rayctl.ray.node reaches this host by the connection {wanted.kind}, as the cluster file says, not by {kind!r}. "
+            "Remove ansible_connection from your variables."
+        )
+
+
+def of_variables(variables: t.Mapping[str, t.Any]) -> Get:
+    """The options of a host that is reached without a connection of Ansible's: its variables, the command line, ansible.cfg."""
+    connection_loader.get("ssh", class_only=True)  # makes its options known
+    return lambda option: C.config.get_config_value(option, plugin_type="connection", plugin_name="ssh", variables=variables)
+
+
+def options_of(get: Get, known: Connection) -> tuple[str, ...]:
+    """Words for ssh's command line: what was said of a host beyond what the cluster file says of it."""
+    ssh, words = known.ssh, []
+    if (host := get("host")) and host not in (known.name, known.address):
+        words += ["-o", f"HostName={plain(f'{host}')}"]
+    if (user := get("remote_user")) and user != ssh.user:
+        words += ["-o", f"User={plain(f'{user}')}"]
+    if (port := get("port")) and int(port) != (ssh.port or 22):
+        words += ["-o", f"Port={int(port)}"]
+    if (key := get("private_key_file")) and (path := str(Path(f"{key}").expanduser())) != ssh.key:
+        words += ["-o", f"IdentityFile={word(path)}"]
+    return (*words, *(each for name in ("ssh_common_args", "ssh_extra_args") for each in shlex.split(f"{get(name) or ''}")))

@@ -6,7 +6,7 @@ Commands of the user's are run as written, with the ports that they name.
 
 from __future__ import annotations
 
-from typing import Dict, List, Set
+from typing import Dict, List, Mapping, Set
 
 LISTENING = "0A"  # TCP_LISTEN as /proc/net/tcp spells it
 SPARE = range(20105, 20505)  # outside of the range of Ray's workers and of what the kernel gives to outgoing connections
@@ -23,9 +23,9 @@ def choose(preferred: Dict[str, int]) -> Dict[str, int]:
     return chosen
 
 
-def flags(chosen: Dict[str, int]) -> str:
+def flags(chosen: Mapping[str, object]) -> str:
     """The same as flags of `ray start`, in words without blanks."""
-    return " ".join("--%s=%d" % (flag, port) for flag, port in chosen.items())
+    return " ".join("--%s=%s" % flag for flag in chosen.items())
 
 
 def _listening() -> Set[int]:

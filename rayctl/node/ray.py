@@ -14,7 +14,7 @@ import time
 from typing import Any, Callable, Dict, List, Optional
 
 from . import processes
-from .state import NodeError
+from .state import NodeError, make_private
 
 # Runs in the interpreter behind the `ray` command. argv: wanted Ray, wanted Python (both may be empty), file for the answer.
 VERSIONS = """
@@ -73,16 +73,32 @@ def incarnation(known: List[processes.Process]) -> Optional[str]:
     return None
 
 
-def forget_address(wanted: Dict[str, Any]) -> None:
+def temp_dir(usual: str) -> str:
+    """The folder for Ray's sockets and logs: the usual one, unless it is another user's.
+
+    Two users cannot share one: the second's `ray start` fails at the note of the first one's address, after it has turned
+    the first one's `session_latest`. Ours is short, since a socket's path, some 64 characters longer, may have 107 bytes.
+    """
+    try:
+        if os.stat(usual).st_uid == os.geteuid():
+            return usual
+    except FileNotFoundError:
+        return usual
+    own = "/tmp/rayctl-%d" % os.geteuid()
+    make_private(own)
+    return os.path.join(own, "ray")
+
+
+def forget_address(folder: str, address: str, port: int) -> None:
     """Remove the note that a stopped head of ours left for `ray.init(address="auto")`, as `ray stop` does.
 
     Where raylets of other nodes run on this machine, `ray start --head` would take it for a head that still runs.
     """
-    note = os.path.join(wanted["temp_dir"], "ray_current_cluster")
+    note = os.path.join(folder, "ray_current_cluster")
     try:
         with open(note) as f:
-            ours = f.read().strip() == "%s:%d" % (wanted["address"], wanted["port"])
-        if ours and not answers(wanted["address"], wanted["port"]):
+            ours = f.read().strip() == "%s:%d" % (address, port)
+        if ours and not answers(address, port):
             os.unlink(note)
     except OSError:
         pass  # none, or another user's: Ray itself says what it thinks of it

@@ -65,25 +65,43 @@ class Start:
             # a Ray that works is not stopped for one that would not start
             self.work.run_step(0, {"phase": "check", "name": "check Ray's version", "command": ":"}, env, ray.CHECK)
         self.reason = why
-        self._stop()
+        temp_dir = self._temp_dir()
+        self._stop(temp_dir)
         ray.check_ports(self.wanted["ports"])
-        chosen = ports.choose(self.wanted.get("preferred_ports", {}))
-        self._port = chosen.get("port", self._port)
-        env.update(RAYCTL_NODE=self.work.mark, RAYCTL_RAY_FLAGS=ports.flags(chosen))
+        env.update(RAYCTL_NODE=self.work.mark, RAYCTL_RAY_FLAGS=self._flags(temp_dir))
         for i, command in enumerate(self.wanted["commands"]):
-            step = dict(command, phase="start")
-            with_its_own = dict(command.get("env") or {}, **env)
-            self.work.run_step(i, step, with_its_own, ray.CHECK if command["checks"] else "", self._tell_head)
+            self._run_command(i, command, env)
         self._remember()
 
-    def _stop(self) -> None:
+    def _temp_dir(self) -> str:
+        """Where Ray keeps its files. Commands of the user's are run as written."""
+        usual: str = self.wanted["temp_dir"]
+        return ray.temp_dir(usual) if self.wanted.get("preferred_ports") else usual
+
+    def _flags(self, temp_dir: str) -> str:
+        """What rayctl's own start commands need on a machine that others use too."""
+        chosen: Dict[str, Any] = dict(ports.choose(self.wanted.get("preferred_ports", {})))
+        self._port = chosen.get("port", self._port)
+        if temp_dir != self.wanted["temp_dir"]:
+            chosen["temp-dir"] = temp_dir
+        return ports.flags(chosen)
+
+    def _run_command(self, index: int, command: Dict[str, Any], env: Env) -> None:
+        env = dict(command.get("env") or {}, **env)
+        if not command["checks"]:
+            # such as a script that deploys something on the Ray that was just started: by itself it may find another user's
+            env.setdefault("RAY_ADDRESS", env.get("RAY_HEAD_ADDRESS") or "%s:%d" % (self.wanted["address"], self._port))
+        self.work.run_step(index, dict(command, phase="start"), env, ray.CHECK if command["checks"] else "", self._tell_head)
+
+    def _stop(self, temp_dir: str) -> None:
         left = processes.stop(self.work.mark)
         if left:
             those = ", ".join("%s (pid %d)" % (process.name, process.pid) for process in left)
             raise NodeError("these processes of this node's Ray do not end: %s" % those)
+        port = self.state.ray["port"] if self.state.ray else self._port
         self.state.ray = None
         self.state.save()
-        ray.forget_address(self.wanted)
+        ray.forget_address(temp_dir, self.wanted["address"], port)
 
     def _write_version_check(self) -> None:
         for path, text in ((self._versions + ".py", ray.VERSIONS), (self._versions, "")):

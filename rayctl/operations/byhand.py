@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,12 @@ from rayctl.operations.down import DownOptions, down
 from rayctl.operations.leases import Overtaken
 from rayctl.operations.session import Session
 from rayctl.providers.base import DeclaresHosts
+from rayctl.transport.connection import Connection
 
 KINDS = {kind.__name__: kind for kind in (RayctlError, UsageError, Refused, Unreachable, Busy)}
 LOOK_S = 0.5
-SshOptions = Mapping[str, tuple[str, ...]]
+SshOptions = Callable[[Connection], tuple[str, ...]]
+"""Words for ssh's command line: what a playbook's variables say of a host beyond the cluster file."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def machines(
     path: Path, overrides: Mapping[str, Any], *, absent: bool, workers_only: bool, lock_timeout_s: float, check: bool,
     playbook_pid: int, ssh_options: SshOptions,
 ) -> Outcome:  # fmt: skip
-    """Bring the machines to what is wanted. Raises RayctlError. `ssh_options` is what the playbook's variables say of hosts."""
+    """Bring the machines to what is wanted. Raises RayctlError."""
     if check:
         return _foreseen(_session("check", path, overrides, ssh_options), absent, workers_only)
     reading, writing = os.pipe()
@@ -66,8 +68,9 @@ def machines(
 
 def _session(operation: str, path: Path, overrides: Mapping[str, Any], ssh_options: SshOptions) -> Session:
     session = Session.open(operation, path, overrides, Bus(operation, "", ()))
-    if isinstance(session.provider, DeclaresHosts):
-        session.provider.ssh_options = ssh_options
+    provider = session.provider
+    if isinstance(provider, DeclaresHosts):
+        provider.ssh_options = {node.name: ssh_options(provider.connection(node)) for node in provider.declared()}
     return session
 
 

@@ -68,13 +68,12 @@ def _down(session: Session, options: DownOptions, confirm: Callable[[Sequence[st
 def _name_silent(session: Session, ended: int) -> None:
     """A host that does not answer may still run its part of the cluster: nobody shall believe that it is gone."""
     provider = session.provider
-    if not isinstance(provider, DeclaresHosts) or not (silent := provider.silent()):
+    if not isinstance(provider, DeclaresHosts) or not (failures := machines.silent(provider)):
         return
-    failures = tuple(NodeFailure(name, why, unreachable=True) for name, why in silent.items())
     hint = f"What of the cluster runs there runs on. When they are back: {session.command('down')}"
-    if not ended and not session.deployment.nodes and len(silent) == len(provider.declared()):
+    if not ended and not session.deployment.nodes and len(failures) == len(provider.declared()):
         raise Unreachable("no host answers: " + "; ".join(f"{f.node}: {f.reason}" for f in failures), hint=hint)
-    raise NodesFailed(f"{ended} nodes ended, but {len(silent)} of the hosts do not answer", failures, hint=hint)
+    raise NodesFailed(f"{ended} of the nodes ended, but {len(failures)} of the hosts did not answer", failures, hint=hint)
 
 
 def _wait_until_gone(session: Session, nodes: Sequence[Node]) -> None:

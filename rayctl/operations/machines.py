@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Sequence
 
 from rayctl.config.digest import digest
-from rayctl.errors import Category, NodeFailure, ProviderError
+from rayctl.errors import Category, NodeFailure, ProviderError, RayctlError
 from rayctl.events import EventKind
 from rayctl.operations.session import Session
 from rayctl.plan import Launch, Machines
@@ -52,13 +52,22 @@ def _launch(session: Session, cluster_id: str, launch: Launch) -> tuple[Sequence
 def _shortfall(launch: Launch, result: LaunchResult) -> list[NodeFailure]:
     """What is missing, one by one where the provider knows."""
     found = [
-        NodeFailure(name, f"{error.message}. {error.hint}".strip(" ."), unreachable=error.category is Category.TRANSIENT)
+        NodeFailure(name, _in_words(error), unreachable=error.category is Category.TRANSIENT)
         for name, error in result.errors.items()
     ]
     unnamed = result.shortfall - len(found)
     if unnamed > 0 or (result.error and not found):
         found.append(_missing(launch, unnamed, result.error))
     return found
+
+
+def silent(provider: DeclaresHosts) -> tuple[NodeFailure, ...]:
+    """The declared hosts that did not answer."""
+    return tuple(NodeFailure(name, _in_words(problem), unreachable=True) for name, problem in provider.silent().items())
+
+
+def _in_words(error: RayctlError) -> str:
+    return ". ".join(text.rstrip(".") for text in (error.message, error.hint) if text)
 
 
 def _missing(launch: Launch, count: int, error: ProviderError | None) -> NodeFailure:

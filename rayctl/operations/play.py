@@ -137,7 +137,8 @@ def _cancel_on_nodes(session: Session, names: Sequence[str]) -> list[str]:
     """Ansible passes a cancel on by itself; this is for nodes whose line was cut before it could. Those that did not answer."""
     nodes = [node for node in session.deployment.nodes if node.name in names]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return [node.name for node, reached in zip(nodes, pool.map(lambda node: _cancelled(session, node), nodes), strict=True) if not reached]
+        reached = pool.map(lambda node: _cancelled(session, node), nodes)
+        return [node.name for node, there in zip(nodes, reached, strict=True) if not there]
 
 
 def _cancelled(session: Session, node: Node) -> bool:

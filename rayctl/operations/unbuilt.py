@@ -15,7 +15,9 @@ def refuse(config: ClusterConfig) -> None:
             hint="Remove the block, or leave its image empty.",
         )
     if config.provider.type == "simulated":
-        raise Refused("simulated machines take no commands: they are for listings and for trying out plans; nothing was touched.")
+        raise Refused(
+            "simulated machines take no commands: they are for listings and for trying out plans; nothing was touched."
+        )
     if config.auth.become and config.provider.type == "embedded":
         raise Refused(
             "auth.become is not for embedded nodes: they are this machine, and steps run as you; nothing was touched.",

@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from rayctl import plan
 from rayctl.errors import Interrupted, NodeFailure, NodesFailed, Unreachable, UsageError
@@ -34,7 +34,10 @@ JOIN_S, KNOWN_S = 90.0, 10.0
 
 @dataclass(frozen=True)
 class UpOptions:
-    """The flags of `up`. `rerun_from` counts set-up steps from 1; `timeout_s` bounds the play."""
+    """The flags of `up`. `rerun_from` counts set-up steps from 1; `timeout_s` bounds the play.
+
+    `become_password` is what sudo on the nodes is given.
+    """
 
     restart: str = "auto"
     restart_only: bool = False
@@ -45,6 +48,7 @@ class UpOptions:
     lock_timeout_s: float = 60.0
     timeout_s: float | None = None
     accept_other: bool = False
+    become_password: str = field(default="", repr=False)
 
     def for_nodes(self, no_restart_in_file: bool) -> Options:
         """What is wanted of each node."""
@@ -59,6 +63,7 @@ class UpOptions:
     def words(self) -> list[str]:
         """The flags that an `up` which goes on from here needs too."""
         words = ["--no-restart"] if self.restart == "never" else []
+        words += ["--ask-become-pass"] if self.become_password else []
         return words + (["--limit", self.limit] if self.limit else [])
 
 
@@ -116,6 +121,7 @@ class _Up:
         self.outcome = Outcome("successful")
 
     def run(self) -> UpResult:
+        self._require_head()
         wanted = self._wanted_machines()
         ending = {item.node.id for item in wanted.endings}
         new_head = any(launch.kind is Kind.HEAD for launch in wanted.launches)
@@ -133,6 +139,16 @@ class _Up:
             works = self._survey(self._existing())
         self._play([work for work in works if work.needed])
         return self._result([*works, *self._late(silent)], JOIN_S)
+
+    def _require_head(self) -> None:
+        """Declared hosts whose head is out of reach are left alone: nobody can tell who is at work on the cluster."""
+        provider = self.session.provider
+        if not isinstance(provider, DeclaresHosts):
+            return
+        silent, hosts = provider.silent(), provider.declared()
+        if problem := silent.get(hosts[0].name):
+            others = f" (of {len(hosts)} hosts, {len(silent)} are out of reach)" if len(silent) > 1 else ""
+            raise Unreachable(f"without the head nothing was changed: {problem.message}{others}", hint=problem.hint)
 
     def _silent(self) -> set[str]:
         """Declared hosts that did not answer yet. They hold up nobody: the others are brought up first."""
@@ -188,7 +204,7 @@ class _Up:
         playbook = Playbook(
             "up", self.session.loaded.path.resolve(), self.session.overrides, names,
             {"rayctl_restart": self.node_options.restart, "rayctl_rerun_from": self.options.rerun_from or 0},
-            self.options.check, self.options.diff, self.node_options.phases,
+            self.options.check, self.options.diff, self.node_options.phases, self.options.become_password,
         )  # fmt: skip
         steps = {work.node.name: work.steps for work in works}
         outcome = play.run(self.session, playbook, steps, self.options.timeout_s)
@@ -267,10 +283,10 @@ class _Up:
         if not self.failures:
             return
         resume = _resume(self.session, self.options)
-        if all(failure.unreachable for failure in self.failures) and not self.outcome.nodes:
-            raise Unreachable("no node answered: " + "; ".join(f"{f.node}: {f.reason}" for f in self.failures), hint=resume)
         failed = {failure.node for failure in self.failures}
         well = len({work.node.name for work in works} - failed)
+        if not well and all(failure.unreachable for failure in self.failures) and not self.outcome.nodes:
+            raise Unreachable("no node answered: " + "; ".join(f"{f.node}: {f.reason}" for f in self.failures), hint=resume)
         others = f"; the other {well} node{'s are' if well > 1 else ' is'} up" if well and not self.options.check else ""
         message = f"{len(failed)} node{'s' if len(failed) > 1 else ''} failed{others}"
         raise NodesFailed(message, tuple(self.failures), hint=resume)

@@ -21,14 +21,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from rayctl.errors import ProviderError
+from rayctl.errors import ProviderError, Unreachable
 from rayctl.transport.connection import Connection, Ssh
 
 if TYPE_CHECKING:
     from rayctl.transport.reach import Reach
 
 __all__ = [
-    "Addresses", "Connection", "DeclaresHosts", "Kind", "LaunchRequest", "LaunchResult", "Node", "NodeState", "Provider", "Slot", "Standing", "launch_token",
+    "Addresses", "Connection", "DeclaresHosts", "Kind", "LaunchRequest", "LaunchResult", "Node", "NodeState", "Provider",
+    "Slot", "Standing", "launch_token",
 ]  # fmt: skip
 
 TOKENS = uuid.UUID("5b1f0f0e-6e0f-5d61-9a3d-1a2f6f9d3c10")  # namespace of launch tokens; never changes
@@ -226,7 +227,7 @@ class DeclaresHosts(ABC):
         """How things stand with each host that was asked, by name."""
 
     @abstractmethod
-    def silent(self) -> Mapping[str, str]:
+    def silent(self) -> Mapping[str, Unreachable]:
         """Of those asked last, the ones that did not answer, by name, and why. No listing holds them."""
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A mount sent as a tar stream, where rsync is missing on either side: everything travels, and what is gone here stays there.
 
-The format is GNU's: every tar reads it, busybox's too, and names are bytes in it.
+The format is GNU's: every tar reads it, busybox's too, and names are bytes in it. busybox gives a folder its mode only when it
+makes it, and never a setgid bit; files get theirs.
 """
 
 from __future__ import annotations
@@ -23,11 +24,18 @@ from rayctl.provision.remote import Finished, Remote
 
 MISSING = "neither rsync nor tar is installed on the node"
 
+# tar changes the mode of a folder that is there only after it has filled it, and fails in one that may not be written to
+_OPEN = "find . -type d ! -perm -700 -exec chmod u+rwx {} ';' 2>/dev/null"
+# for busybox: it makes folders as the umask says, and leaves out links that lead elsewhere without that variable
+_UNPACK = "umask 0; EXTRACT_UNSAFE_SYMLINKS=1 exec tar -xpof -"
+
 
 def send(mount: Mount, node: Remote) -> Finished:
     """Bring the node to what the source holds. Raises RayctlError when that cannot be read to its end."""
-    unpack = "EXTRACT_UNSAFE_SYMLINKS=1 exec tar -xpof -"  # busybox leaves out links that lead elsewhere without it
-    command = remote.script(remote.without("tar", MISSING), *remote.arrive(mount), unpack)
+    steps = [remote.without("tar", MISSING), *remote.arrive(mount)]
+    if remote.is_folder(mount):
+        steps.append(_OPEN)
+    command = remote.script(*steps, _UNPACK)
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             (*node.argv, command), env=remote.plain(node.env),

@@ -11,10 +11,9 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from rayctl.errors import RayctlError, UsageError
@@ -27,12 +26,12 @@ from rayctl.provision.mounts import Mount
 from rayctl.provision.progress import Report
 from rayctl.provision.sending import Remote
 from rayctl.transport import failures, masters
+from rayctl.transport.base import Transport
 from rayctl.transport.channel import Channel
 from rayctl.transport.ssh import SshTransport
 
 GATE_PATIENCE_S = 3600.0
 CANCEL_PATIENCE_S = 10.0
-NO_SECRETS: Mapping[str, str] = MappingProxyType({})
 
 
 class Conversation:
@@ -57,10 +56,10 @@ class Conversation:
             raise UsageError(f"{name} is no node of the cluster {deployment.config.cluster_name}")
         self.deployment, self.node, self.report = deployment, node, report
         self.check, self._run_folder = options.check, run_folder
-        self._secrets = {} if options.check else {**nodeplan.secrets_for(deployment), **secrets}
         self.plan = nodeplan.plan_of(deployment, node, once_per_run(deployment.mounts, run_folder), options)
+        self._secrets = {} if options.check else nodeplan.secrets_for(deployment, self.plan, become_password)
         self.gate = HeadGate(deployment, run_folder, expected=bool(heads))
-        self._dial, self._fresh_login = dial, False
+        self._transport = deployment.transport(node)
         self._channel: Channel | None = None
         self._listing: list[str] = []
         self._cancelled = ""
@@ -138,8 +137,7 @@ class Conversation:
         """Copy what the head has to this worker, unless it has just that already."""
         head = self.deployment.head
         assert head is not None  # it has answered
-        paths, way = self.deployment.config.cluster_synced_files, self.deployment.transport(head).rsh()
-        there = Remote(tuple(way), self._line.env)
+        paths, there = self.deployment.config.cluster_synced_files, _shell(self.deployment.transport(head))
         try:
             stamp = synced.stamp(paths, there)
             if stamp != known:
@@ -167,7 +165,7 @@ class Conversation:
         return failures.ended(self._transport.connection, status, channel.stderr)
 
 
-def _shell(transport: SshTransport) -> Remote:
+def _shell(transport: Transport) -> Remote:
     return Remote(tuple(transport.rsh()), masters.environment())
 
 

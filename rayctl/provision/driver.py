@@ -8,7 +8,8 @@ What ansible-runner does not do by itself, and is done here:
   did not help.
 * host keys: it turns checking off unless told otherwise.
 * secrets: it writes the environment and the extra vars into its artifacts, so it gets neither secrets nor user data; its
-  folder is private and goes with the run, at the latest at the next start.
+  folder is private and goes with the run, at the latest at the next start. A password for sudo is a file in there.
+* questions: Ansible would ask them at a terminal that nobody sees.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ POLL_S = 0.1
 class Playbook:
     """What to run: a playbook of the collection by its name (`up`), on which hosts, how.
 
-    `variables` become extra vars and hold flags of rayctl's own only, never anything from a cluster file.
+    `variables` become extra vars and hold flags of rayctl's own only, never anything from a cluster file. `become_password`
+    is for sudo on the nodes.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Playbook:
     check: bool = False
     diff: bool = False
     tags: tuple[str, ...] = ()
+    become_password: str = field(default="", repr=False)
 
 
 @dataclass
@@ -117,7 +120,7 @@ class Driver:
             with Follower(sink, self._take, self._on_tick), _small_environment():
                 runner = ansible_runner.run(
                     private_data_dir=str(folder), playbook=f"rayctl.ray.{self.playbook.name}", quiet=True,
-                    inventory=str(self._inventory(folder)), cmdline=self._flags(), envvars=_environment(sink),
+                    inventory=str(self._inventory(folder)), cmdline=self._flags(folder), envvars=_environment(sink),
                     settings={"pexpect_timeout": POLL_S, "suppress_ansible_output": True},
                     event_handler=self._event, cancel_callback=self._asks_to_stop,
                 )  # fmt: skip
@@ -132,13 +135,20 @@ class Driver:
         path.write_text(yaml.safe_dump(source))
         return path
 
-    def _flags(self) -> str:
+    def _password_file(self, folder: Path) -> Path:
+        path = folder / "become-password"
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", errors="surrogateescape") as file:
+            file.write(self.playbook.become_password)
+        return path
+
+    def _flags(self, folder: Path) -> str:
         book = self.playbook
         argv = [f"--forks={FORKS}"]
         argv += ["--limit", ",".join(book.limit)] if book.limit else []
         # the check of the role's arguments is tagged `always`; ours are right, and it costs a fork per host
         argv += ["--tags", ",".join(book.tags), "--skip-tags", "always"] if book.tags else []
         argv += [flag for flag, wanted in (("--check", book.check), ("--diff", book.diff)) if wanted]
+        argv += ["--become-password-file", str(self._password_file(folder))] if book.become_password else []
         argv += [word for key, value in book.variables.items() for word in ("-e", f"{key}={value}")]
         return shlex.join(argv)
 
@@ -189,7 +199,7 @@ def _content(path: Path) -> bytes:
 
 KEPT = re.compile(
     r"^(HOME|USER|LOGNAME|SHELL|PATH|LANG|LC_\w+|TERM|TZ|TMPDIR|SSH_AUTH_SOCK|PYTHONPATH|VIRTUAL_ENV|"
-    r"XDG_\w+|ANSIBLE_\w+|RAYCTL_\w+)$"
+    r"XDG_\w+|ANSIBLE_(?!PRIVATE_KEY$|\w*_PASS(WORD|PHRASE)?$)\w+|RAYCTL_\w+)$"
 )
 
 
@@ -218,6 +228,9 @@ def _environment(sink: Path) -> dict[str, str]:
         "ANSIBLE_HOST_KEY_CHECKING": "True",
         "ANSIBLE_GATHERING": "explicit",
         "ANSIBLE_LOCALHOST_WARNING": "False",
+        "ANSIBLE_ASK_PASS": "False",
+        "ANSIBLE_ASK_VAULT_PASS": "False",
+        "ANSIBLE_BECOME_ASK_PASS": "False",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         OWNER: f"{me.pid}/{me.started}",
         VARIABLE: str(sink),

@@ -3,7 +3,7 @@
 
 Nothing is deleted on the node. Times are compared to the nanosecond, or an edit within the second of the last transfer would be
 missed. rsync's destination is always `.` or a name in it, and the script in `--rsync-path` goes to the place first, because
-how rsync quotes remote paths differs between its versions.
+how rsync quotes remote paths differs between its versions. `-s` keeps that name from the shell; its long spelling differs too.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _command(mount: Mount, node: Remote, steps: list[str], *asked: str) -> list[
     else:
         shape, place = ["--copy-links"], f"{place}/{remote.split(mount.target)[1]}"
     return [
-        "rsync", "-lpt", "--specials", "--secluded-args", "--modify-window=-1", *shape, *asked,
+        "rsync", "-lpts", "--specials", "--modify-window=-1", *shape, *asked,
         "--rsh", node.shell, "--rsync-path", remote.script(*steps), source, place,
     ]  # fmt: skip
 

@@ -8,11 +8,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from rayctl.errors import RayctlError
+from rayctl.provision import sending
 from rayctl.provision.mounts import Mount
 from rayctl.provision.sending import Remote, changes, send
 from rayctl.provision.synced import relay
@@ -52,12 +54,21 @@ def listed_there(lab: Lab, host: str, target: str = "~/t") -> Listing:
     return json.loads(lab[host].ssh(f"python3 - '{target}'", text=LISTER).stdout)
 
 
+@pytest.fixture(autouse=True)
+def forgetful(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, ...]]:
+    """Hosts that turn out to have no rsync; each test finds out anew."""
+    found: set[tuple[str, ...]] = set()
+    monkeypatch.setattr(sending, "_without_rsync", found)
+    return found
+
+
 @pytest.fixture(params=["rsync", "tar"])
-def way(request: pytest.FixtureRequest, hosts: Lab) -> str:
+def way(request: pytest.FixtureRequest, hosts: Lab, forgetful: set[tuple[str, ...]]) -> Iterator[str]:
     """By rsync, and with h1 having none."""
     if request.param == "tar":
         hosts["h1"].without("rsync")
-    return str(request.param)
+    yield str(request.param)
+    assert bool(forgetful) == (request.param == "tar" and hosts["h1"].running())
 
 
 @pytest.fixture

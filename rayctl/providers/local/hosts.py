@@ -13,6 +13,7 @@ from rayctl.providers.base import Addresses, Kind, Node, NodeState
 from rayctl.transport.connection import Connection, Ssh
 
 PYTHON = ("python3", "/usr/libexec/platform-python")
+NOTHING = Ssh()
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Host:
     address: str
     kind: Kind
     type: str
-    ssh: Ssh = Ssh()
+    ssh: Ssh = NOTHING
     python: str = ""
     resources: Mapping[str, float] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)

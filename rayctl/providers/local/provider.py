@@ -74,9 +74,9 @@ class LocalProvider(Provider, DeclaresHosts):
         """See `DeclaresHosts`."""
         self._asked = (self._head,)
 
-    def silent(self) -> Mapping[str, str]:
+    def silent(self) -> Mapping[str, Unreachable]:
         """See `DeclaresHosts`."""
-        return {name: str(answer) for name, answer in self._answers().items() if not isinstance(answer, Glance)}
+        return {name: answer for name, answer in self._answers().items() if isinstance(answer, Unreachable)}
 
     def standing(self) -> Mapping[str, Standing]:
         """See `DeclaresHosts`."""
@@ -107,12 +107,14 @@ class LocalProvider(Provider, DeclaresHosts):
 
     def launch(self, request: LaunchRequest, *, deadline_s: float = DEADLINE_S) -> LaunchResult:  # noqa: ARG002
         """See `Provider`. A slot's name is a host's. Raises `Refused` when somebody else has the head's host."""
-        cluster_id = self._identity()
+        cluster_id, silent = self._identity(), self.silent()
         errors: dict[str, ProviderError] = {}
 
         def claim(slot: Slot) -> None:
             try:
                 host = self._host(slot.name)
+                if host.name in silent:  # asking again would hold up all others
+                    raise _transient(silent[host.name])
                 self._claim(host, claims.launching(self.cluster_name, cluster_id, host, slot, request))
             except ProviderError as problem:
                 errors[slot.name] = problem
@@ -132,11 +134,16 @@ class LocalProvider(Provider, DeclaresHosts):
         return results
 
     def set_tags(
-        self, ids: Sequence[str], tags: Mapping[str, str], *, deadline_s: float = DEADLINE_S  # noqa: ARG002
+        self,
+        ids: Sequence[str],
+        tags: Mapping[str, str],
+        *,
+        deadline_s: float = DEADLINE_S,  # noqa: ARG002
     ) -> Mapping[str, ProviderError | None]:
         """See `Provider`."""
         cluster_id = self._identity()
-        results = self._each(ids, lambda host: self._ask(host, {"op": "set_tags", "cluster_id": cluster_id, "tags": dict(tags)}))
+        request = {"op": "set_tags", "cluster_id": cluster_id, "tags": dict(tags)}
+        results = self._each(ids, lambda host: self._ask(host, request))
         self.reach.forget()
         return results
 
@@ -169,13 +176,15 @@ class LocalProvider(Provider, DeclaresHosts):
 
     def _claims(self) -> dict[str, Claim]:
         """Our claims on hosts that answer, whatever cluster identity they bear."""
-        found = ((name, claims.ours(glance, self.cluster_name)) for name, glance in self._answers().items() if isinstance(glance, Glance))
+        glances = {name: answer for name, answer in self._answers().items() if isinstance(answer, Glance)}
+        found = ((name, claims.ours(glance, self.cluster_name)) for name, glance in glances.items())
         return {name: claim for name, claim in found if claim is not None}
 
     def _identity(self) -> str:
         cluster_id = self.cluster_id()
         if cluster_id is None:
-            raise ProviderError(Category.INVALID, f"none of the hosts is claimed for {self.cluster_name}", hint="Run `rayctl up`.")
+            problem = f"none of the hosts is claimed for {self.cluster_name}"
+            raise ProviderError(Category.INVALID, problem, hint="Run `rayctl up`.")
         return cluster_id
 
     def _ask(self, host: Host, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,7 +195,7 @@ class LocalProvider(Provider, DeclaresHosts):
         try:
             reply = transport.ask({**request, "state_dir": connection.state_dir})
         except Unreachable as problem:
-            raise ProviderError(Category.TRANSIENT, problem.message, hint=problem.hint) from None
+            raise _transient(problem) from None
         except RayctlError as problem:
             raise ProviderError(Category.INVALID, f"{host.name}: {problem.message}", hint=problem.hint) from None
         if reply.get("failed"):
@@ -218,6 +227,10 @@ class LocalProvider(Provider, DeclaresHosts):
 
         _side_by_side(one, ids)
         return results
+
+
+def _transient(problem: Unreachable) -> ProviderError:
+    return ProviderError(Category.TRANSIENT, problem.message, hint=problem.hint)
 
 
 def _side_by_side(act: Callable[[T], object], items: Iterable[T]) -> None:

@@ -111,7 +111,7 @@ def test_the_wait_for_a_head_can_be_broken_off() -> None:
 def test_only_our_own_note_of_a_stopped_head_is_removed(tmp_path: Path, written: str, stays: bool) -> None:
     note = tmp_path / "ray_current_cluster"
     note.write_text(written)
-    ray.forget_address({"temp_dir": str(tmp_path), "address": "127.0.0.1", "port": 1})
+    ray.forget_address(str(tmp_path), "127.0.0.1", 1)
     assert note.exists() is stays
 
 
@@ -119,6 +119,6 @@ def test_the_note_of_a_head_that_answers_stays(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         (tmp_path / "ray_current_cluster").write_text(f"127.0.0.1:{port}")
-        ray.forget_address({"temp_dir": str(tmp_path), "address": "127.0.0.1", "port": port})
+        ray.forget_address(str(tmp_path), "127.0.0.1", port)
     assert (tmp_path / "ray_current_cluster").exists()
-    ray.forget_address({"temp_dir": str(tmp_path / "none"), "address": "127.0.0.1", "port": port})
+    ray.forget_address(str(tmp_path / "none"), "127.0.0.1", port)

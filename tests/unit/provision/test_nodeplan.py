@@ -156,12 +156,12 @@ def test_a_machine_keeps_what_it_was_launched_with_where_the_file_says_nothing()
 
 def test_a_check_asks_for_no_runner() -> None:
     checked = nodeplan.plan_of(deployment(), HEAD, {}, nodeplan.Options(check=True))
-    assert nodeplan.request_for(checked)["op"] == "check"
-    assert nodeplan.request_for(plan())["op"] == "run"
+    assert nodeplan.request_for(checked, {})["op"] == "check"
+    assert nodeplan.request_for(plan(), {})["op"] == "run"
 
 
 def test_plans_that_differ_are_told_apart_by_their_digest() -> None:
-    one, other = (nodeplan.request_for(plan(text=FILE.replace("%s", text)))["plan_digest"] for text in ("%s", "%d"))
+    one, other = (nodeplan.request_for(plan(text=FILE.replace("%s", text)), {})["plan_digest"] for text in ("%s", "%d"))
     assert one != other
 
 

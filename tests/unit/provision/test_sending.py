@@ -110,6 +110,7 @@ def test_what_is_gone_at_the_source_stays_on_the_node(way: str, tree: Path, node
 
 
 def test_sending_again_brings_what_changed(way: str, tree: Path, node: Node) -> None:
+    tree.chmod(0o2711)
     send(mount(tree), node.remote)
     (tree / "sub" / "data").write_text("two")
     (tree / "run.sh").chmod(0o700)
