@@ -13,10 +13,14 @@ from bench import report
 from bench.ansible_share import ansible
 from bench.bring_up import sleep, up
 from bench.command_line import help_
+from bench.hosts import bring_up as on_hosts
+from bench.hosts.running import unchanged as unchanged_hosts
+from bench.hosts.set_up import set_up
 from bench.inventory import inventory
 from bench.pairs import RunFailed
 from bench.running import exec_, unchanged
 from rayctl.errors import RayctlError
+from tests.lab.rig import LabError
 
 FIGURES: dict[str, Callable[[int], str]] = {
     "help": help_,
@@ -26,8 +30,13 @@ FIGURES: dict[str, Callable[[int], str]] = {
     "sleep": sleep,
     "ansible": ansible,
     "inventory": inventory,
+    "hosts-up": on_hosts.up,
+    "hosts-up-8": on_hosts.up_8,
+    "hosts-setup": set_up,
+    "hosts-unchanged": unchanged_hosts,
 }
 PAIRS = 7
+FEWER = {"hosts-up": 5, "hosts-up-8": 5}  # `ray up` takes part, and is given two minutes
 
 
 def main() -> None:
@@ -38,11 +47,12 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that clusters are taken down
     for name in wanted.figures or FIGURES:
         print(f"== {name}", file=sys.stderr, flush=True)
+        pairs = wanted.pairs or FEWER.get(name, PAIRS)
         try:
-            measured = FIGURES[name](wanted.pairs)
-        except (RunFailed, RayctlError, TimeoutError) as failure:
+            measured = FIGURES[name](pairs)
+        except (RunFailed, RayctlError, LabError, TimeoutError) as failure:
             sys.exit(f"{name} was not measured: {failure}")
-        text = f"{measured}\n\n{report.circumstances(name, wanted.pairs)}"
+        text = f"{measured}\n\n{report.circumstances(name, pairs)}"
         if wanted.print:
             print(text)
         else:
@@ -52,7 +62,8 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("figures", nargs="*", metavar="NAME", help=f"of {', '.join(FIGURES)} (default: all)")
-    parser.add_argument("--pairs", type=int, default=PAIRS, help="runs of each side (default: %(default)s)")
+    usual = f"runs of each side (default: {PAIRS}, or 5 where `ray up` takes part)"
+    parser.add_argument("--pairs", type=int, metavar="N", help=usual)
     parser.add_argument("--print", action="store_true", help="print the figures, and leave the page as it is")
     wanted = parser.parse_args()
     if unknown := set(wanted.figures) - set(FIGURES):

@@ -18,6 +18,7 @@ from statistics import median
 from typing import IO, Self
 
 TAIL = 2000  # characters of a failed run's output that are worth seeing
+WORDS = 200  # and of its command line, which may be a script
 
 
 class RunFailed(Exception):
@@ -30,7 +31,8 @@ class Sample:
 
     So they are the controller's alone: daemons that live on, Ray's among them, do not count. The kernel lets a process inherit
     its parent's peak, so `peak_mb` says nothing below this process's own. `load` is the machine's load average over the last
-    minute, when the run began. `phases` are names and seconds of its parts, in order.
+    minute, when the run began. `phases` are names and seconds of its parts, in order. `failure` says why the run did not
+    reach its end; then `seconds` are how long that was waited for.
     """
 
     seconds: float
@@ -38,6 +40,7 @@ class Sample:
     peak_mb: float
     load: float
     phases: tuple[tuple[str, float], ...] = ()
+    failure: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,14 @@ class Runs:
     name: str
     samples: tuple[Sample, ...]
 
+    @property
+    def good(self) -> tuple[Sample, ...]:
+        """The runs that reached their end."""
+        return tuple(sample for sample in self.samples if not sample.failure)
+
     def best(self) -> float:
-        """Seconds of the fastest run."""
-        return min(sample.seconds for sample in self.samples)
+        """Seconds of the fastest run; of those that failed only where all did."""
+        return min(sample.seconds for sample in self.good or self.samples)
 
     def middle(self, of: Callable[[Sample], float] = lambda sample: sample.seconds) -> float:
         """The median of something that each run tells."""
@@ -80,7 +88,8 @@ def in_turn(sides: Sequence[Side], rounds: int) -> list[Runs]:
     for number in range(rounds):
         for side in sides[:: -1 if number % 2 else 1]:
             sample = side.run()
-            print(f"{number + 1}/{rounds}  {side.name}: {sample.seconds:.3f} s", file=sys.stderr, flush=True)
+            how = f" FAILED: {sample.failure}" if sample.failure else ""
+            print(f"{number + 1}/{rounds}  {side.name}: {sample.seconds:.3f} s{how}", file=sys.stderr, flush=True)
             samples[side.name].append(sample)
     return [Runs(name, tuple(found)) for name, found in samples.items()]
 
@@ -92,10 +101,13 @@ def in_pairs(ours: Side, theirs: Side, rounds: int) -> tuple[Runs, Runs]:
 
 
 class Child:
-    """A started process without a terminal, whose use of the machine is told at its end. Ended when its block is left."""
+    """A started process without a terminal, whose use of the machine is told at its end. Ended when its block is left.
+
+    `cpu_s` is what it and its children used, once it has ended.
+    """
 
     def __init__(self, argv: Sequence[str], *, out: IO[bytes] | None = None) -> None:
-        self.argv, self.load = argv, os.getloadavg()[0]
+        self.argv, self.load, self.cpu_s = argv, os.getloadavg()[0], 0.0
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed with the block
         self.began, self.began_at = time.monotonic(), time.time()
         self._process = subprocess.Popen(
@@ -108,7 +120,7 @@ class Child:
     def __exit__(self, *_: object) -> None:
         if self._process.returncode is None:
             self._process.terminate()
-            self._process.wait()
+            self._reap()
         self._errors.close()
 
     def check(self) -> None:
@@ -119,12 +131,19 @@ class Child:
 
     def finish(self, seconds: float | None = None) -> Sample:
         """Wait for its end. The sample's seconds are those given, else until the end. Raises `RunFailed`."""
-        _, status, usage = os.wait4(self._process.pid, 0)
+        peak = self._reap()
         seconds = time.monotonic() - self.began if seconds is None else seconds
-        self._process.returncode = os.waitstatus_to_exitcode(status)
         if self._process.returncode:
-            raise RunFailed(f"{' '.join(self.argv)} ended with exit code {self._process.returncode}:\n{self._said()}")
-        return Sample(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, self.load)
+            words = " ".join(self.argv)[:WORDS]
+            raise RunFailed(f"{words} ended with exit code {self._process.returncode}:\n{self._said()}")
+        return Sample(seconds, self.cpu_s, peak, self.load)
+
+    def _reap(self) -> float:
+        """Wait for its end; its peak of memory in MB."""
+        _, status, usage = os.wait4(self._process.pid, 0)
+        self._process.returncode = os.waitstatus_to_exitcode(status)
+        self.cpu_s = usage.ru_utime + usage.ru_stime
+        return usage.ru_maxrss / 1024
 
     def _said(self) -> str:
         self._errors.seek(0)

@@ -34,21 +34,39 @@ class Goal:
 
 def comparison(ours: Runs, theirs: Runs, *goals: Goal) -> str:
     """Two sides, how their pairs compare, and the goals."""
+    return "\n\n".join([sides([ours, theirs]), _pairs(ours, theirs), *map(str, goals)])
+
+
+def pair_figures(ours: Runs, theirs: Runs) -> str:
+    """How the pairs of two among several sides compare."""
+    words = _pairs(ours, theirs)
+    return f"{ours.name} against {theirs.name}: {words[0].lower()}{words[1:]}"
+
+
+def failed_runs(runs: Sequence[Runs]) -> list[str]:
+    """A line for each side with runs that failed, and how they count."""
+    return [
+        f"**{len(failures)} of {len(side.samples)} runs of {side.name} failed**, and count with the time they were given: "
+        f"{'; '.join(failures)}."
+        for side in runs
+        if (failures := [" ".join(sample.failure.split()) for sample in side.samples if sample.failure])
+    ]
+
+
+def _pairs(ours: Runs, theirs: Runs) -> str:
     quotients, gaps = ratios(ours, theirs), differences(ours, theirs)
-    lines = [
+    return (
         f"Median of the {len(quotients)} pair ratios: **{median(quotients):.2f}** "
         f"({min(quotients):.2f} to {max(quotients):.2f}); "
-        f"of the pair differences: **{median(gaps):.2f} s** ({min(gaps):.2f} to {max(gaps):.2f}).",
-        *map(str, goals),
-    ]
-    return "\n\n".join([sides([ours, theirs]), *lines])
+        f"of the pair differences: **{median(gaps):.2f} s** ({min(gaps):.2f} to {max(gaps):.2f})."
+    )
 
 
 def sides(runs: Sequence[Runs]) -> str:
     """A row per side."""
     rows = [
         [
-            side.name, f"{side.best():.3f} s", f"{side.middle():.3f} s", _cpu(side), f"{side.middle(lambda s: s.load):.2f}",
+            side.name, *_times(side), _cpu(side), f"{side.middle(lambda s: s.load):.2f}",
         ]
         for side in runs
     ]  # fmt: skip
@@ -93,6 +111,13 @@ def put(name: str, text: str, page: Path = PAGE) -> None:
     if count != 1:
         raise ValueError(f"{page} must have the lines {opening} and {closing} once, to hold this figure")
     page.write_text(after)
+
+
+def _times(runs: Runs) -> list[str]:
+    """Best and median; both are lower bounds as far as they are those of failed runs."""
+    best = "" if runs.good else "> "
+    middle = "" if 2 * len(runs.good) > len(runs.samples) else "> "
+    return [f"{best}{runs.best():.3f} s", f"{middle}{runs.middle():.3f} s"]
 
 
 def _cpu(runs: Runs) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rayctl.cli import become
 from rayctl.cli.common import (
     accept_other,
     asker,
@@ -56,6 +57,7 @@ class Up(click.Command):
     "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
     help="Give up after so long, and stop what runs.",
 )  # fmt: skip
+@become.become_password
 @lock_timeout
 @accept_other
 @verbose
@@ -74,6 +76,7 @@ def up(cluster_file: Path, yes: bool, form: str, verbose: int, **flags: Any) -> 
     from rayctl.operations.up import up as bring_up
 
     with operation("up", cluster_file, overrides, form=form, verbosity=verbose) as session:
+        session.bus.register_secret(options.become_password)
         result = bring_up(session, options, asker(session, yes or options.check))
     if form == "text":
         click.echo(_up_text(session, result, flags))
@@ -93,6 +96,7 @@ def _up_options(flags: dict[str, Any]) -> Any:
         restart_only=flags["restart_only"], rerun_from=flags["rerun"], check=flags["check"], diff=flags["diff"],
         limit=flags["limit"], lock_timeout_s=flags["lock_timeout"], timeout_s=flags["timeout"],
         accept_other=flags["accept_other_cluster"],
+        become_password=become.given(flags["ask_become_pass"], flags["become_password_file"]),
     )  # fmt: skip
 
 

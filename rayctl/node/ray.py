@@ -84,7 +84,7 @@ def temp_dir(usual: str) -> str:
             return usual
     except FileNotFoundError:
         return usual
-    own = "/tmp/rayctl-%d" % os.geteuid()
+    own = "/tmp/rayctl-%d" % os.geteuid()  # noqa: S108
     make_private(own)
     return os.path.join(own, "ray")
 

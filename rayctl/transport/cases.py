@@ -70,7 +70,7 @@ CASES = (
     ),
     _case(r"open failed: connect failed: (?P<why>.*)", "{way} does not reach it: {why}", "Is it on, and does sshd run?"),
     _case(
-        r"stdio forwarding failed", "{way} does not pass the connection on",
+        r"[Ss]tdio forwarding", "{way} does not pass the connection on",
         "Is the host powered on, does its sshd run, and may the bastion pass connections on (AllowTcpForwarding yes)?",
     ),
     _case(

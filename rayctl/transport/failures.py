@@ -16,6 +16,7 @@ from rayctl.transport.shipping import NO_PYTHON
 
 SSH_FAILED = 255  # ssh's own exit status for all that is not the command's
 LAST_LINES = 3
+PINNED = re.compile("Warning: Permanently added ")
 
 
 class HostKeyChanged(Unreachable):
@@ -29,8 +30,7 @@ def unreachable(connection: Connection, said: str) -> Unreachable:
     for case in CASES:
         if found := case.tells.search(said):
             return _told(connection, case, found, said)
-    last = " | ".join(said.splitlines()[-LAST_LINES:])
-    return Unreachable(f"{_name(connection)} does not answer: {last or 'the connection ended without a word'}")
+    return Unreachable(f"{_name(connection)} does not answer: {last_words(said) or 'the connection ended without a word'}")
 
 
 def ended(connection: Connection, status: int, said: str) -> RayctlError:
@@ -42,8 +42,12 @@ def ended(connection: Connection, status: int, said: str) -> RayctlError:
             f"no Python 3.8 or newer was found on {connection.name} (tried {', '.join(connection.python)})",
             hint="Install python3 there, or name an interpreter in the cluster file.",
         )
-    last = " | ".join(said.splitlines()[-LAST_LINES:])
-    return RayctlError(f"the line to {connection.name} ended early, exit status {status}: {last or 'no output'}")
+    return RayctlError(f"the line to {connection.name} ended early, exit status {status}: {last_words(said) or 'no output'}")
+
+
+def last_words(said: str) -> str:
+    """The last lines of stderr as one, without what ssh tells of a key that it pinned."""
+    return " | ".join([line.strip() for line in said.splitlines() if line.strip() and not PINNED.match(line)][-LAST_LINES:])
 
 
 def _told(connection: Connection, case: Case, found: re.Match[str], said: str) -> Unreachable:

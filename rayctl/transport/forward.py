@@ -70,7 +70,8 @@ class Forwards:
             raise failures.unreachable(self._connection, done.stderr)
 
     def _reason(self, target: str) -> str:
-        return self._call("-T", "-W", target).stderr
+        """Why a connection was closed at once; through a master ssh does not tell."""
+        return self._call("-o", "ControlPath=none", "-o", "LogLevel=INFO", "-T", "-W", target).stderr
 
     def _call(self, *options: str, command: str = "") -> subprocess.CompletedProcess[str]:
         words = [*self._ssh("-o", "BatchMode=yes", *options), *filter(None, [command])]

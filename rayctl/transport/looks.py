@@ -23,6 +23,7 @@ LONGEST_S = 20.0  # more than ssh's own patience with a host
 PATIENCE_S = 30.0  # while no host at all has answered
 GRACE_S = 3.0  # after the last answer
 TICK_S = 0.5
+PAUSE_S = 0.3  # before a second attempt
 IN_VAIN = "the connection is there, and nothing answers on it"
 BEHIND = re.compile("UNKNOWN port")  # how ssh calls what it reaches through another host
 # what ssh says when its master has lost the host, when too many log in at once, and when those on the way fail
@@ -69,6 +70,7 @@ class Look:
         script = remote(glance.command(self._connection.state_dir, machine))
         status, out, said = self._ask([*self._transport.rsh(), script], slot)
         if status == failures.SSH_FAILED and WORTH_ANOTHER.search(said) and not self._ended:
+            time.sleep(PAUSE_S)
             # with a master to come, ssh hides what those on the way say
             options = BARE if BEHIND.search(said) else ()
             status, out, said = self._ask([*self._transport.rsh(*options), script], slot)

@@ -111,7 +111,7 @@ class SshTransport:
         if done.returncode == failures.SSH_FAILED:
             raise failures.unreachable(self.connection, _text(done.stderr))
         if done.returncode:
-            raise RayctlError(f"cannot copy {source} to {self.connection.name}: {_text(done.stderr).strip()}")
+            raise RayctlError(f"cannot copy {source} to {self.connection.name}: {failures.last_words(_text(done.stderr))}")
         return _text(done.stdout).splitlines()[-1]
 
     def run(self, command: str, env: Mapping[str, str]) -> int:

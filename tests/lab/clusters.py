@@ -16,6 +16,7 @@ import yaml
 from .rig import Host, Lab
 
 BIN = Path(sys.executable).parent
+DAEMON = "sleep 86399"
 STEERING = ("RAYCTL_", "RAY_", "ANSIBLE_", "PYTEST_", "SSH_")
 
 
@@ -95,6 +96,15 @@ class Cluster:
         other.file.write_text(self.file.read_text())
         return other
 
+    def counts(self, name: str) -> dict[str, int]:
+        """How often a command that notes its runs ran, on each host that is on."""
+        return {host: noted(self.lab[host], name) for host in self.hosts if self.lab[host].running()}
+
+    def daemons(self) -> dict[str, list[str]]:
+        """The pids of what stand-ins for Ray left running, on each host that is on."""
+        look = f"pgrep -fx '{DAEMON}' || :"
+        return {host: self.lab[host].exec(look).stdout.split() for host in self.hosts if self.lab[host].running()}
+
     def end(self) -> None:
         """Leave nothing on this machine: children, and ssh masters that would outlive the hosts."""
         for child in self.children:
@@ -107,6 +117,11 @@ class Cluster:
 def note(name: str, then: str = "true") -> str:
     """A command that tells of its run on its host, and goes on with something."""
     return f"mkdir -p ~/out; echo run >> ~/out/{name}; {then}"
+
+
+def daemon(name: str) -> str:
+    """The same for a start command: what it starts runs on, as Ray does."""
+    return note(name, f"{DAEMON} >/dev/null 2>&1 &")
 
 
 def noted(host: Host, name: str, user: str = "ray") -> int:

@@ -183,6 +183,17 @@ def test_sockets_do_not_travel(way: str, tree: Path, node: Node) -> None:
     assert not (node.home / "t" / "s").exists()
 
 
+def test_a_stream_of_many_files_is_not_kept_in_memory(tmp_path: Path, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(50):
+        (tmp_path / f"{number}").touch()
+    kept: list[int] = []
+    add = archive._add
+    monkeypatch.setattr(archive, "_add", lambda tar, header, entry: (kept.append(len(tar.members)), add(tar, header, entry)))
+    archive.send(Mount("~/t", tmp_path, ("/node*", "/shell")), node.remote)
+    assert len(kept) > 50
+    assert max(kept) == 0
+
+
 # where there is no rsync
 
 NEEDED = ("sh", "mkdir", "chmod", "stat", "tar")

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The everyday life of a cluster on real hosts: up, up again, edits, fewer and more workers, down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .clusters import Cluster, daemon, note
+from .rig import Host
+
+STARTS = {"head_start_ray_commands": [daemon("starts")], "worker_start_ray_commands": [daemon("starts")]}
+OURS = r"find /home/ray /var/tmp /tmp /dev/shm -user ray ! -path '*/.ssh*' ! -path '*/out*' -newer /etc/machine-id"
+
+
+def everywhere(count: int) -> dict[str, int]:
+    return dict.fromkeys(("h1", "h2", "h3", "h4"), count)
+
+
+def left_on(host: Host) -> str:
+    """Processes of the lab's user and files that were made for the cluster."""
+    return host.exec(f"pgrep -u ray -a; {OURS} ! -name '.bash*' ! -name .profile ! -path /home/ray").stdout
+
+
+def test_up_from_nothing_runs_each_command_once_on_each_host(cluster: Cluster) -> None:
+    cluster.write(note("setup"), head_setup_commands=[note("head")], worker_setup_commands=[note("worker")])
+    assert "lab is up: no Ray was asked for, 4 nodes changed" in cluster.up().stdout
+    assert cluster.counts("setup") == cluster.counts("starts") == everywhere(1)
+    assert cluster.counts("head") == {**everywhere(0), "h1": 1}
+    assert cluster.counts("worker") == {**everywhere(1), "h1": 0}
+
+
+def test_a_second_up_runs_nothing_and_changes_no_process(cluster: Cluster) -> None:
+    cluster.write(note("setup"), **STARTS)
+    cluster.up()
+    before = cluster.daemons()
+    assert all(len(pids) == 1 for pids in before.values())
+    assert "nothing changed" in cluster.up().stdout
+    assert cluster.daemons() == before
+    assert cluster.counts("setup") == cluster.counts("starts") == everywhere(1)
+
+
+def test_an_edited_last_step_of_one_type_reruns_alone_and_restarts_that_type_alone(cluster: Cluster) -> None:
+    cluster.hosts["h4"]["type"] = "gpu"
+    cluster.hosts["h2"]["type"] = cluster.hosts["h3"]["type"] = "cpu"
+
+    def write(last: str) -> None:
+        gpu = {"worker_setup_commands": [note("first"), note(last)]}
+        cpu = {"worker_setup_commands": [note("first"), note("last")]}
+        cluster.write(**STARTS, available_node_types={"head": {}, "cpu": cpu, "gpu": gpu}, head_node_type="head")
+
+    write("last")
+    cluster.up()
+    before = cluster.daemons()
+    write("edited")
+    assert "1 node changed" in cluster.up().stdout
+    assert cluster.counts("first") == cluster.counts("last") == {**everywhere(1), "h1": 0}
+    assert cluster.counts("edited") == {**everywhere(0), "h4": 1}
+    after = cluster.daemons()
+    assert after.pop("h4") != before.pop("h4")
+    assert after == before
+
+
+@pytest.fixture
+def mounted(cluster: Cluster) -> Path:
+    """A file that is mounted on all hosts."""
+    file = cluster.folder / "app" / "config.txt"
+    file.parent.mkdir()
+    file.write_text("one\n")
+    return file
+
+
+def content(cluster: Cluster) -> list[str]:
+    return [host.exec("cat /home/ray/app/config.txt").stdout for host in (cluster.head, *cluster.workers)]
+
+
+def test_an_edited_mount_reruns_set_up_and_restarts_and_check_says_so_before(cluster: Cluster, mounted: Path) -> None:
+    cluster.write(note("setup"), file_mounts={"~/app": "app"})
+    cluster.up()
+    mounted.write_text("two\n")
+    foretold = cluster.up("--check").stdout
+    assert "h1, h2, h3, h4: copy ~/app; run set-up from step 1 of 1; start Ray" in foretold
+    assert content(cluster) == ["one\n"] * 4, "a check touches nothing"
+    assert cluster.counts("setup") == everywhere(1)
+    cluster.up()
+    assert content(cluster) == ["two\n"] * 4
+    assert cluster.counts("setup") == cluster.counts("starts") == everywhere(2)
+
+
+def test_an_edited_mount_with_no_restart_reruns_set_up_only(cluster: Cluster, mounted: Path) -> None:
+    cluster.write(note("setup"), file_mounts={"~/app": "app"}, **STARTS)
+    cluster.up()
+    before = cluster.daemons()
+    mounted.write_text("two\n")
+    assert "start Ray" not in cluster.up("--check", "--no-restart").stdout
+    cluster.up("--no-restart")
+    assert content(cluster) == ["two\n"] * 4
+    assert cluster.counts("setup") == everywhere(2)
+    assert cluster.daemons() == before
+
+
+def test_an_edited_mount_without_set_up_is_synced_and_restarts_nothing(cluster: Cluster, mounted: Path) -> None:
+    cluster.write(file_mounts={"~/app": "app"}, **STARTS)
+    cluster.up()
+    before = cluster.daemons()
+    mounted.write_text("two\n")
+    assert "4 nodes changed" in cluster.up().stdout
+    assert content(cluster) == ["two\n"] * 4
+    assert cluster.daemons() == before
+
+
+def test_a_failing_command_is_told_with_its_last_lines_and_the_next_up_goes_on_there(cluster: Cluster) -> None:
+    broken = note("second", "test -e ~/mended || { echo 'no such wheel: rayz'; exit 7; }")
+    cluster.write(note("first"), broken, note("third"))
+    cluster.head.exec("touch /home/ray/mended")
+    for host in cluster.workers[:-1]:
+        host.exec("touch /home/ray/mended")
+    failed = cluster.up(code=1)
+    block = failed.stderr[failed.stderr.index("✗ h4") :]
+    for said in ("setup step 2", "exit code 7", "no such wheel: rayz", "the other 3 nodes are up", f"rayctl up {cluster.file}"):
+        assert said in block
+    assert cluster.counts("third") == {**everywhere(1), "h4": 0}
+    cluster.lab["h4"].exec("touch /home/ray/mended")
+    cluster.up()
+    assert cluster.counts("first") == cluster.counts("third") == everywhere(1)
+    assert cluster.counts("second") == {**everywhere(1), "h4": 2}
+
+
+def test_more_workers_join_without_a_touch_to_those_that_are_there(cluster: Cluster) -> None:
+    cluster.write(note("setup"), **STARTS)
+    cluster.up("--max-workers", "1")
+    assert {host: bool(pids) for host, pids in cluster.daemons().items()} == {"h1": True, "h2": True, "h3": False, "h4": False}
+    before = cluster.daemons()
+    cluster.up("--max-workers", "2", "--no-restart")
+    after = cluster.daemons()
+    assert (after["h1"], after["h2"], len(after["h3"]), after["h4"]) == (before["h1"], before["h2"], 1, [])
+    cluster.up("--max-workers", "1")
+    assert cluster.daemons() == before, "what is above the maximum ends"
+    assert left_on(cluster.lab["h3"]) == ""
+
+
+def test_after_down_nothing_of_ours_is_left_on_any_host(cluster: Cluster, mounted: Path) -> None:
+    del mounted
+    cluster.write(note("setup", "sleep 86000 & sleep 0"), file_mounts={"~/out/app": "app"}, **STARTS)
+    cluster.up()
+    cluster.down()
+    assert {host.name: left_on(host) for host in cluster.lab} == dict.fromkeys(cluster.hosts, "")
+    assert "nothing to end" in cluster.down().stdout
+
+
+def test_a_group_given_in_initialization_counts_in_set_up(cluster: Cluster) -> None:
+    cluster.write("id -nG > ~/out-groups; grep -qw crew ~/out-groups", initialization_commands=["sudo groupadd -f crew; sudo usermod -aG crew ray"])
+    cluster.up()
+    assert "crew" in cluster.workers[0].exec("cat /home/ray/out-groups").stdout.split()
+
+
+TEXTS = {
+    "braces": "docker ps --format '{{.Names}}' {{ lookup('pipe', 'id') }} {% raw %} ${x} {a,b}",
+    "quotes": """it's "both" `ticks` \\back\\n $HOME $(id) !x ~ * ? # ; & | < >""",
+    "lines": "first\n\tsecond\n\nlast ",
+    "words": "grün Ω 日本 \U0001f600",
+}
+
+
+@pytest.mark.parametrize("what", TEXTS)
+def test_a_command_arrives_byte_for_byte(cluster: Cluster, what: str) -> None:
+    cluster.write(f"mkdir -p ~/out; cat > ~/out/text <<'END OF TEXT'\n{TEXTS[what]}\nEND OF TEXT\n")
+    cluster.up()
+    assert [host.exec("cat /home/ray/out/text").stdout for host in cluster.lab] == [f"{TEXTS[what]}\n"] * 4
+
+
+def test_odd_names_of_cluster_and_files_are_only_names(hosts: Any, tmp_path: Path, sockets: Path) -> None:
+    del sockets
+    folder = tmp_path / "it's a {{ $HOME }} lab; ☂"
+    cluster = Cluster(hosts, folder, name="Lab_2-x", hosts=("h1", "h2"))
+    (folder / "a b").mkdir()
+    (folder / "a b" / "c'd").write_text("here\n")
+    cluster.write(note("setup"), file_mounts={"~/x y/z": "a b"})
+    cluster.up()
+    assert cluster.workers[0].exec("cat \"/home/ray/x y/z/c'd\"").stdout == "here\n"
+    assert cluster.rayctl("exec", "echo $((6 * 7))").stdout == "42\n"
+    cluster.end()
+    assert [noted for noted in map(left_on, hosts) if "rayctl" in noted] == []
+
+
+def test_with_the_laptops_state_lost_status_exec_and_down_still_work(cluster: Cluster) -> None:
+    cluster.write(note("setup"))
+    cluster.up()
+    other = cluster.elsewhere("other")
+    assert [node["state"] for node in other.status("--probe")["nodes"]] == ["running"] * 4
+    assert other.rayctl("exec", "cat out/setup").stdout == "run\n"
+    assert "4 nodes ended" in other.down().stdout
+    assert {host.name: left_on(host) for host in cluster.lab} == dict.fromkeys(cluster.hosts, "")
+
+
+def without_times(told: Any) -> Any:
+    """What `status` says but for when it was asked, and for how far each laptop believes the keys."""
+    if isinstance(told, Mapping):
+        return {key: without_times(value) for key, value in told.items() if key not in ("asked_at", "remaining_s")}
+    return [without_times(one) for one in told] if isinstance(told, list) else told
+
+
+def test_two_laptops_see_the_same_cluster(cluster: Cluster) -> None:
+    cluster.write(note("setup"))
+    cluster.up("--max-workers", "2")
+    other = cluster.elsewhere("other")
+    seen = cluster.status("--probe")
+    assert without_times(other.status("--probe")) == without_times(seen)
+    assert [node["state"] for node in seen["nodes"]] == ["running", "running", "running", "free"]
+    assert len({node["claim"]["cluster_id"] for node in seen["nodes"][:3]} | {seen["cluster_id"]}) == 1
