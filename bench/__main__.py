@@ -13,6 +13,7 @@ from bench import report
 from bench.ansible_share import ansible
 from bench.bring_up import sleep, up
 from bench.command_line import help_
+from bench.fanout import fanout
 from bench.hosts import bring_up as on_hosts
 from bench.hosts.running import unchanged as unchanged_hosts
 from bench.hosts.set_up import set_up
@@ -34,6 +35,7 @@ FIGURES: dict[str, Callable[[int], str]] = {
     "hosts-up-8": on_hosts.up_8,
     "hosts-setup": set_up,
     "hosts-unchanged": unchanged_hosts,
+    "fanout": fanout,
 }
 PAIRS = 7
 FEWER = {"hosts-up": 5, "hosts-up-8": 5}  # `ray up` takes part, and is given two minutes

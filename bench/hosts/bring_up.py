@@ -26,7 +26,7 @@ def up_8(rounds: int) -> str:
 
 def _figure(count: int, rounds: int) -> str:
     with hosts(count) as place:
-        cluster = place.cluster("bench", 1, count)
+        cluster = place.cluster("bench", count)
         runs = in_turn(
             [
                 Side("the floor", lambda: _anew(cluster, floor.bring_up)),

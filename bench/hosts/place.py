@@ -31,10 +31,10 @@ class Place:
     lab: Lab
     folder: Path
 
-    def cluster(self, name: str, first: int, last: int, **keys: Any) -> Cluster:
-        """A cluster over the hosts with these numbers, with these further keys in its file."""
-        made = Cluster(self, name, tuple(self.lab.hosts[first - 1 : last]))
-        made.write(**keys)
+    def cluster(self, name: str, count: int) -> Cluster:
+        """A cluster over the first so many hosts, with its file."""
+        made = Cluster(self, name, tuple(self.lab.hosts[:count]))
+        made.write()
         return made
 
     def renew(self) -> None:
@@ -87,6 +87,10 @@ class Cluster:
     def up(self) -> None:
         """Bring it up, not timed. Raises `RunFailed`."""
         command("up", self.rayctl("up", "-y")).run()
+
+    def down(self) -> None:
+        """End it, and give its hosts back. Raises `RunFailed`."""
+        command("down", self.rayctl("down", "-y")).run()
 
     def ssh(self, host: Host) -> list[str]:
         """ssh to a host as rayctl reaches it, over the master that rayctl uses."""

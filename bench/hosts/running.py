@@ -20,7 +20,7 @@ COUNT = 8
 def unchanged(rounds: int) -> str:
     """Over open connections and without any, beside `ssh HOST true` to all hosts at once; then the launcher's."""
     with hosts(COUNT) as place:
-        cluster = place.cluster("bench", 1, COUNT)
+        cluster = place.cluster("bench", COUNT)
         cluster.up()
         runs = in_turn(_sides(cluster), rounds)
         place.renew()

@@ -9,7 +9,7 @@ from statistics import median
 
 from bench.hosts import floor
 from bench.hosts.place import Cluster, hosts
-from bench.pairs import Runs, Side, command, differences, in_turn, ratios
+from bench.pairs import Runs, Side, command, differences, in_pairs, ratios
 from bench.report import Goal, pair_figures, sides
 
 MANY, FEW = 8, 4
@@ -37,29 +37,22 @@ class _Measured:
 
 def set_up(rounds: int) -> str:
     """Fifteen short commands on eight hosts and on four, then six that take six seconds."""
-    with hosts(MANY + FEW) as place:
-        many, few = place.cluster("many", 1, MANY), place.cluster("few", MANY + 1, MANY + FEW)
-        short = _measured([many, few], SHORT, rounds)
-        [long] = _measured([many], LONG, rounds)
-    return f"{_told_of_short(*short)}\n\nSix commands of one second each:\n\n{_told_of_long(long)}"
+    with hosts(MANY) as place:
+        few = place.cluster("few", FEW)
+        short_few = _measured(few, SHORT, rounds)
+        few.down()
+        many = place.cluster("many", MANY)
+        short, long = _measured(many, SHORT, rounds), _measured(many, LONG, rounds)
+    return f"{_told_of_short(short, short_few)}\n\nSix commands of one second each:\n\n{_told_of_long(long)}"
 
 
-def _measured(clusters: Sequence[Cluster], commands: Sequence[str], rounds: int) -> list[_Measured]:
-    """Both sides on all of these clusters in turn, once these commands are what their files say."""
-    for cluster in clusters:
-        cluster.write(setup_commands=list(commands), **STARTS)
-        cluster.up()
-    pairs = [(_by_rayctl(cluster), _by_ssh(cluster, commands)) for cluster in clusters]
-    runs = in_turn([side for pair in pairs for side in pair], rounds)
-    return [_Measured(ours, bare) for ours, bare in zip(runs[::2], runs[1::2], strict=True)]
-
-
-def _by_rayctl(cluster: Cluster) -> Side:
-    return command(f"`rayctl {' '.join(AGAIN)}`, {len(cluster.hosts)} hosts", cluster.rayctl(*AGAIN))
-
-
-def _by_ssh(cluster: Cluster, commands: Sequence[str]) -> Side:
-    return Side(f"the floor, {len(cluster.hosts)} hosts", lambda: floor.set_up(cluster, commands))
+def _measured(cluster: Cluster, commands: Sequence[str], rounds: int) -> _Measured:
+    """Both sides in turn, once these commands are what the file says."""
+    cluster.write(setup_commands=list(commands), **STARTS)
+    cluster.up()
+    ours = command(f"`rayctl {' '.join(AGAIN)}`, {len(cluster.hosts)} hosts", cluster.rayctl(*AGAIN))
+    bare = Side(f"the floor, {len(cluster.hosts)} hosts", lambda: floor.set_up(cluster, commands))
+    return _Measured(*in_pairs(ours, bare, rounds))
 
 
 def _told_of_short(many: _Measured, few: _Measured) -> str:

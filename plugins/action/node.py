@@ -107,7 +107,10 @@ class ActionModule(ActionBase):
         if node is None or not deployed.declares_hosts or local.under_wrapper():
             return deployed
         cluster_id = admission.cluster_id(deployed, node)
-        return deployed.with_identity(cluster_id) if cluster_id else None
+        if cluster_id is None:
+            return None
+        admission.fetch_token(deployed)
+        return deployed.with_identity(cluster_id)
 
     @staticmethod
     def _free(result: dict[str, t.Any], name: str) -> dict[str, t.Any]:

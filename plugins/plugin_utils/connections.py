@@ -15,6 +15,7 @@ import typing as t
 from pathlib import Path
 
 from ansible import constants as C
+from ansible import context
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.connection import ConnectionBase
 from ansible.plugins.loader import connection_loader
@@ -40,7 +41,10 @@ def require(connection: ConnectionBase, wanted: Connection) -> None:
 def of_variables(variables: t.Mapping[str, t.Any]) -> Get:
     """The options of a host that is reached without a connection of Ansible's: its variables, the command line, ansible.cfg."""
     connection_loader.get("ssh", class_only=True)  # makes its options known
-    return lambda option: C.config.get_config_value(option, plugin_type="connection", plugin_name="ssh", variables=variables)
+    said = {"remote_user": context.CLIARGS.get("remote_user")}  # by `-u`, which Ansible hands on as if plays had said it
+    return lambda option: C.config.get_config_value(
+        option, plugin_type="connection", plugin_name="ssh", variables=variables, keys=said
+    )
 
 
 def options_of(get: Get, known: Connection) -> tuple[str, ...]:

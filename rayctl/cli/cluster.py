@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,14 +115,35 @@ def _up_text(session: Session, result: UpResult, flags: dict[str, Any]) -> str:
 
 def next_commands(session: Session, address: str) -> list[str]:
     """What one wants next after an `up`, as it can be pasted into a shell."""
-    rows = [
+    lines = _commented(
         (session.command("exec", "ray status"), "run a command on the head"),
         (session.command("submit", "script.py"), "run a Python script there; ray.init() finds the cluster"),
         (session.command("status"), "see nodes and load"),
         (session.command("down"), "end it"),
-    ]
+    )
+    return [*lines, *_logging_in(session), f"Ray's address is {address}"]
+
+
+def _logging_in(session: Session) -> list[str]:
+    """How a person gets to Ray on a host without rayctl: the host may have other users with a Ray of theirs."""
+    from rayctl.providers.base import DeclaresHosts
+    from rayctl.state import paths
+    from rayctl.transport import sshconfig
+
+    head = session.deployment.head
+    if not isinstance(session.provider, DeclaresHosts) or head is None:
+        return []
+    connection = session.provider.connection(head)
+    config = paths.cluster_dir(session.root, session.name) / sshconfig.NAME
+    return _commented(
+        (shlex.join(["ssh", "-F", str(config), connection.address]), "log in on the head"),
+        (f". {connection.state_dir}/env", "there: now ray's own commands and ray.init() find this cluster"),
+    )
+
+
+def _commented(*rows: tuple[str, str]) -> list[str]:
     width = max(len(command) for command, _ in rows)
-    return [f"  {command:<{width}}  # {what}" for command, what in rows] + [f"Ray's address is {address}"]
+    return [f"  {command:<{width}}  # {what}" for command, what in rows]
 
 
 @click.command(short_help="End a cluster, or its workers.")

@@ -26,7 +26,9 @@ def run(session: Session, command: str) -> int:
 
 def ray_environment(session: Session) -> dict[str, str]:
     """What makes `ray.init(address="auto")` and Ray's own commands take this cluster, whatever else runs on the machine."""
-    return {"RAY_ADDRESS": gcs_address(session), **token_environment(session.deployment)}
+    head = session.deployment.head
+    token = token_environment(session.deployment, head) if head else {}
+    return {"RAY_ADDRESS": gcs_address(session), **token}
 
 
 def submit(session: Session, script: Path, arguments: Sequence[str]) -> int:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rayctl.errors import RayctlError, Refused, Unreachable
+from rayctl.gcs.errors import GcsUnavailable
 from rayctl.operations import tokens
 from rayctl.operations.session import Session
 from rayctl.providers.base import Node
@@ -53,12 +54,28 @@ def _way_to(session: Session) -> Iterator[str]:
     if not isinstance(transport, SshTransport):
         yield ""
         return
+    _require_gcs(session, head, transport)
     try:
         socket = transport.forward("127.0.0.1", _port(session, head))
     except (Refused, Unreachable):
         yield ""
         return
     yield f"unix:{socket}"
+
+
+def _require_gcs(session: Session, head: Node, transport: SshTransport) -> None:
+    """Refuse to ask where our head's GCS does not run: whoever listens there now must not be sent the cluster's token."""
+    if _gcs_lives(session, head, transport):
+        return
+    session.deployment.forget()  # it may have been started after the look
+    if not _gcs_lives(session, head, transport):
+        raise GcsUnavailable(gcs_address(session), "no GCS that rayctl started runs there")
+
+
+def _gcs_lives(session: Session, head: Node, transport: SshTransport) -> bool:
+    known = transport.probe(session.mark(head))["ray"]
+    processes = known["processes"] if known else ()
+    return any(name == "gcs_server" and transport.glance().alive(pid, started) for pid, started, name in processes)
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def _pour(mount: Mount, into: IO[bytes]) -> None:
         with suppress(BrokenPipeError), into, tarfile.open(fileobj=into, mode="w|", format=tarfile.GNU_FORMAT) as tar:
             for header, entry in _members(mount):
                 _add(tar, header, entry)
-                tar.members.clear()  # it would keep them all
+                tar.members.clear()  # type: ignore[attr-defined]  # it would keep them all
     except OSError as e:
         where = f"{e.filename or mount.source}: {e.strerror or e}"
         raise RayctlError(f"the file mount {mount.target} cannot be read: {where}") from None

@@ -57,7 +57,7 @@ class Conversation:
         self.deployment, self.node, self.report = deployment, node, report
         self.check, self._run_folder = options.check, run_folder
         self.plan = nodeplan.plan_of(deployment, node, once_per_run(deployment.mounts, run_folder), options)
-        self._secrets = {} if options.check else nodeplan.secrets_for(deployment, self.plan, become_password)
+        self._secrets = {} if options.check else nodeplan.secrets_for(deployment, node, self.plan, become_password)
         self.gate = HeadGate(deployment, run_folder, expected=bool(heads))
         self._transport = deployment.transport(node)
         self._channel: Channel | None = None

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,12 +13,14 @@ from typing import Any, Self
 
 from rayctl.config.load import Loaded, expand_local, load
 from rayctl.config.model import ClusterConfig
+from rayctl.errors import ProviderError
 from rayctl.providers.base import DeclaresHosts, Kind, Node, Provider
 from rayctl.providers.registry import provider_for
 from rayctl.provision.mounts import Mount
 from rayctl.provision.sources import declared
 from rayctl.state import cluster, paths
 from rayctl.transport.base import Transport
+from rayctl.transport.connection import Connection
 from rayctl.transport.reach import Reach
 
 
@@ -53,7 +56,13 @@ class Deployment:
         """How the nodes are reached; it remembers what was learnt of them."""
         if isinstance(self.provider, DeclaresHosts):
             return self.provider.reach
-        return Reach(paths.cluster_dir(paths.home(os.environ), self.config.cluster_name), ())
+        folder = paths.cluster_dir(paths.home(os.environ), self.config.cluster_name)
+        return Reach(folder, list(self._connections()))
+
+    def _connections(self) -> Iterator[Connection]:
+        for node in self.nodes:
+            with suppress(ProviderError):  # nodes that take no commands
+                yield self.provider.connection(node)
 
     def transport(self, node: Node) -> Transport:
         """How commands reach a node."""

@@ -41,6 +41,8 @@ from rayctl.transport.local import OWNER
 GRACE_S = 12.0  # for Ansible to end its workers, and those to end the nodes' steps
 FORKS = 200
 POLL_S = 0.1
+FOLDER = "RAYCTL_RUN_FOLDER"  # names the run's folder to Ansible
+INVENTORY, PASSWORD = "cluster.rayctl.yml", "become-password"
 
 
 @dataclass(frozen=True)
@@ -116,11 +118,13 @@ class Driver:
         folder = _own_folder()
         sink = folder / "progress.jsonl"
         sink.touch(0o600)
+        self._write_inventory(folder)
+        self._write_password(folder)
         try:
             with Follower(sink, self._take, self._on_tick), _small_environment():
                 runner = ansible_runner.run(
                     private_data_dir=str(folder), playbook=f"rayctl.ray.{self.playbook.name}", quiet=True,
-                    inventory=str(self._inventory(folder)), cmdline=self._flags(folder), envvars=_environment(sink),
+                    cmdline=self._flags(), envvars=_environment(folder, sink),
                     settings={"pexpect_timeout": POLL_S, "suppress_ansible_output": True},
                     event_handler=self._event, cancel_callback=self._asks_to_stop,
                 )  # fmt: skip
@@ -129,26 +133,25 @@ class Driver:
         self._outcome.status = "canceled" if self._cancel.is_set() else "timeout" if self._timed_out else runner.status
         return self._outcome
 
-    def _inventory(self, folder: Path) -> Path:
-        path = folder / "cluster.rayctl.yml"
+    def _write_inventory(self, folder: Path) -> None:
         source = {"plugin": "rayctl.ray.rayctl", "cluster": str(self.playbook.cluster_file), **self.playbook.overrides}
-        path.write_text(yaml.safe_dump(source))
-        return path
+        (folder / INVENTORY).write_text(yaml.safe_dump(source))
 
-    def _password_file(self, folder: Path) -> Path:
-        path = folder / "become-password"
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", errors="surrogateescape") as file:
-            file.write(self.playbook.become_password)
-        return path
+    def _write_password(self, folder: Path) -> None:
+        if self.playbook.become_password:
+            private = os.open(folder / PASSWORD, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(private, "w", errors="surrogateescape") as file:
+                file.write(self.playbook.become_password)
 
-    def _flags(self, folder: Path) -> str:
+    def _flags(self) -> str:
         book = self.playbook
-        argv = [f"--forks={FORKS}"]
+        # Ansible expands variables in these paths: so a home whose own name has a `$` in it arrives as it is
+        argv = ["-i", f"${FOLDER}/{INVENTORY}", f"--forks={FORKS}"]
         argv += ["--limit", ",".join(book.limit)] if book.limit else []
         # the check of the role's arguments is tagged `always`; ours are right, and it costs a fork per host
         argv += ["--tags", ",".join(book.tags), "--skip-tags", "always"] if book.tags else []
         argv += [flag for flag, wanted in (("--check", book.check), ("--diff", book.diff)) if wanted]
-        argv += ["--become-password-file", str(self._password_file(folder))] if book.become_password else []
+        argv += ["--become-password-file", f"${FOLDER}/{PASSWORD}"] if book.become_password else []
         argv += [word for key, value in book.variables.items() for word in ("-e", f"{key}={value}")]
         return shlex.join(argv)
 
@@ -219,7 +222,7 @@ def _small_environment() -> Iterator[None]:
         os.environ.update(whole)
 
 
-def _environment(sink: Path) -> dict[str, str]:
+def _environment(folder: Path, sink: Path) -> dict[str, str]:
     """What Ansible gets beyond our own environment. It ends up in a file of the run's folder: no secrets."""
     me = processes.find(os.getpid())
     assert me is not None
@@ -233,6 +236,7 @@ def _environment(sink: Path) -> dict[str, str]:
         "ANSIBLE_BECOME_ASK_PASS": "False",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         OWNER: f"{me.pid}/{me.started}",
+        FOLDER: str(folder),
         VARIABLE: str(sink),
     }
     if folders := os.environ.get("PYTHONPATH"):  # Ansible runs in another folder, and a provider of the user's may lie there

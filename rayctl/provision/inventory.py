@@ -12,13 +12,13 @@ import os
 import re
 import shlex
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rayctl.errors import ProviderError
-from rayctl.providers.base import DeclaresHosts, Kind, Node
+from rayctl.providers.base import Kind, Node
 from rayctl.provision.deployment import Deployment, remember
 from rayctl.transport.connection import Connection
 from rayctl.transport.local import OWNER
@@ -71,7 +71,7 @@ def read(path: Path, overrides: Mapping[str, Any]) -> Inventory:
         "rayctl_cluster_name": deployment.config.cluster_name,
         "rayctl_cluster_id": deployment.cluster_id or "",
     }
-    return Inventory(hosts, tuple(groups), variables, _node_variables(deployment))
+    return Inventory(hosts, tuple(groups), variables, _node_variables(deployment, hosts))
 
 
 def die_with_owner() -> None:
@@ -99,9 +99,9 @@ def _host(deployment: Deployment, node: Node) -> Host:
     return Host(node.name, groups_of(node), variables)
 
 
-def _node_variables(deployment: Deployment) -> dict[str, Any]:
+def _node_variables(deployment: Deployment, hosts: Iterable[Host]) -> dict[str, Any]:
     """The cluster's ssh configuration: what it holds of users, ports, keys, jumps and host keys holds for Ansible too."""
-    if not isinstance(deployment.provider, DeclaresHosts):
+    if not any(host.variables.get("ansible_connection") == "ssh" for host in hosts):
         return {}
     arguments = f"-F {shlex.quote(str(deployment.reach.config))}"
     return {"ansible_ssh_args": arguments, "ansible_host_key_checking": True}

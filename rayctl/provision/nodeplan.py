@@ -29,7 +29,7 @@ PREFERRED = {
     "dashboard-agent-grpc-port": 20101, "dashboard-agent-listen-port": 20102, "metrics-export-port": 20103,
     "runtime-env-agent-port": 20104,
 }  # fmt: skip
-PREFERRED_HEAD = {"port": DEFAULT_PORT, "ray-client-server-port": 10001}
+PREFERRED_HEAD = {"port": DEFAULT_PORT, "ray-client-server-port": 10001, "dashboard-port": 8265}
 HANDED_OVER = "{state_dir}/token"  # the node knows where its state folder lies
 WATCHED = {Kind.HEAD: ["gcs_server", "raylet"], Kind.WORKER: ["raylet"]}
 
@@ -64,17 +64,22 @@ def plan_of(deployment: Deployment, node: Node, mount_digests: Mapping[str, str]
         "mounts": mounts,
         "steps": _steps(deployment, node, mount_digests, become=options.become),
         "ray": _ray(deployment, node, options.restart),
-        **_for_declared(deployment, node),
+        **_on_its_own(deployment, node),
     }
 
 
-def _for_declared(deployment: Deployment, node: Node) -> dict[str, Any]:
-    """What a declared host has to do more: hold its claim, and let the people who log in there find the cluster."""
-    if not isinstance(deployment.provider, DeclaresHosts):
+def _on_its_own(deployment: Deployment, node: Node) -> dict[str, Any]:
+    """What a node apart has to do more: get the head's files, and let people who log in there find the cluster."""
+    if not _apart(deployment, node):
         return {}
-    claim = {"cluster": deployment.config.cluster_name, "node_kind": node.kind.value, "type": node.type}
     synced = list(deployment.config.cluster_synced_files) if node.kind is Kind.WORKER else []
-    return {"claimed": True, "claim": claim, "synced": synced, "handover": {"env": token_environment(deployment)}}
+    claimed = {"claimed": True} if isinstance(deployment.provider, DeclaresHosts) else {}
+    return {**claimed, "synced": synced, "handover": {"env": token_environment(deployment, node)}}
+
+
+def _apart(deployment: Deployment, node: Node) -> bool:
+    """Whether the node has files of its own, and not this machine's."""
+    return deployment.provider.connection(node).kind != "local"
 
 
 def request_for(plan: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, Any]:
@@ -84,15 +89,14 @@ def request_for(plan: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str
     return {"op": "run", "protocol": PROTOCOL, "plan": plan, "plan_digest": digest(plan), "secrets": dict(secrets)}
 
 
-def secrets_for(deployment: Deployment, plan: Mapping[str, Any], become_password: str) -> dict[str, str]:
+def secrets_for(deployment: Deployment, node: Node, plan: Mapping[str, Any], become_password: str) -> dict[str, str]:
     """What a node is handed beside this plan. Raises `RayctlError` where the cluster's token is not known here."""
     as_root = any(step.get("become") for step in plan["steps"])
-    return {**_ray_token(deployment), **({"become_password": become_password} if as_root and become_password else {})}
+    return {**_ray_token(deployment, node), **({"become_password": become_password} if as_root and become_password else {})}
 
 
-def _ray_token(deployment: Deployment) -> dict[str, str]:
-    """For nodes that do not share this machine's files."""
-    if not isinstance(deployment.provider, DeclaresHosts) or not deployment.config.auth.ray_token:
+def _ray_token(deployment: Deployment, node: Node) -> dict[str, str]:
+    if not _apart(deployment, node) or not deployment.config.auth.ray_token:
         return {}
     found = token.read(paths.token_file(paths.home(os.environ), deployment.config.cluster_name))
     if not found:
@@ -162,7 +166,7 @@ def _ray(deployment: Deployment, node: Node, restart: str) -> dict[str, Any]:
 def _preferred_ports(deployment: Deployment, node: Node) -> dict[str, int]:
     """Ports for rayctl's own start commands on a machine that others may use too: the node takes free ones near them."""
     written = deployment.config.head_start_ray_commands if node.kind is Kind.HEAD else deployment.config.worker_start_ray_commands
-    if written or not isinstance(deployment.provider, DeclaresHosts):
+    if written or not _apart(deployment, node):
         return {}
     return {**(PREFERRED_HEAD if node.kind is Kind.HEAD else {}), **PREFERRED}
 
@@ -219,7 +223,7 @@ def ray_environment(deployment: Deployment, node: Node) -> dict[str, str]:
         "RAY_CLOUD_INSTANCE_ID": node.id,
         "RAY_NODE_TYPE_NAME": node.type,
         "RAY_USAGE_STATS_ENABLED": "0",
-        **token_environment(deployment),
+        **token_environment(deployment, node),
     }
     resources, labels = offers(deployment, node)
     if resources:
@@ -229,11 +233,11 @@ def ray_environment(deployment: Deployment, node: Node) -> dict[str, str]:
     return env
 
 
-def token_environment(deployment: Deployment) -> dict[str, str]:
+def token_environment(deployment: Deployment, node: Node) -> dict[str, str]:
     """How a process proves that it belongs to this cluster; the token itself stays in its file."""
     if not deployment.config.auth.ray_token:
         return {"RAY_AUTH_MODE": "disabled"}
-    path = HANDED_OVER if isinstance(deployment.provider, DeclaresHosts) else token_path(deployment)
+    path = HANDED_OVER if _apart(deployment, node) else token_path(deployment)
     return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": path}
 
 

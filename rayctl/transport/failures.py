@@ -46,8 +46,12 @@ def ended(connection: Connection, status: int, said: str) -> RayctlError:
 
 
 def last_words(said: str) -> str:
-    """The last lines of stderr as one, without what ssh tells of a key that it pinned."""
-    return " | ".join([line.strip() for line in said.splitlines() if line.strip() and not PINNED.match(line)][-LAST_LINES:])
+    """The last lines of stderr as one, less what ssh tells of a key that it pinned."""
+    return " | ".join(_lines(said)[-LAST_LINES:])
+
+
+def _lines(said: str) -> list[str]:
+    return [line.strip() for line in said.splitlines() if line.strip() and not PINNED.match(line)]
 
 
 def _told(connection: Connection, case: Case, found: re.Match[str], said: str) -> Unreachable:
@@ -81,9 +85,8 @@ def _other(connection: Connection, host: str) -> str:
 
 
 def _line(said: str, position: int) -> str:
-    """What was said just before, which may be the host's own words, and the line itself."""
-    upto = said[:position].splitlines()[-1:] + said[position:].splitlines()[:1]
-    return " ".join(line.strip() for line in upto if line.strip())
+    """The line of what was found, led by the one before, which may be the host's own words."""
+    return " ".join([*_lines(said[:position])[-1:], *_lines(said[position:])[:1]])
 
 
 def _rule(connection: Connection, elsewhere: str) -> str:

@@ -72,20 +72,23 @@ def _files(*files: str) -> str:
 
 
 def _given_key(folder: Path, connection: Connection) -> Path:
-    return folder / "host_keys" / connection.name
+    """The known_hosts file of the key that the cluster file gives."""
+    return folder / "host_keys" / hashlib.sha256(_key(connection).encode()).hexdigest()[:16]
 
 
 def _store_given_key(folder: Path, connection: Connection) -> None:
-    """A known_hosts file with the key that the cluster file gives: whatever the host is called, it must have that one."""
-    key = " ".join(connection.ssh.host_key.split()[:2])
-    if not PUBLIC_KEY.fullmatch(key):
+    if not PUBLIC_KEY.fullmatch(_key(connection)):
         raise Refused(
             f"the host key given for {connection.name} is neither a fingerprint nor a public key; nothing was touched.",
             hint="Give `SHA256:...` as `ssh-keygen -l` shows it, or the text of the host's /etc/ssh/ssh_host_ed25519_key.pub.",
         )
-    file, content = _given_key(folder, connection), f"* {key}\n".encode()
-    if private.load(file) != content:
-        private.store(file, content)
+    # for any name: whatever the host is called, it must have that key
+    private.create(_given_key(folder, connection), f"* {_key(connection)}\n".encode())
+
+
+def _key(connection: Connection) -> str:
+    """Type and key, without the comment."""
+    return " ".join(connection.ssh.host_key.split()[:2])
 
 
 # ---- what was pinned

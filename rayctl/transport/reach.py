@@ -110,7 +110,9 @@ class Reach:
     def _ask(self, connections: Sequence[Connection]) -> None:
         fresh = {connection.name: Look(self._ssh(connection)) for connection in connections}
         self._looks.update(fresh)
-        ahead = {connection.ssh.proxy_jump: connection.name for connection in connections if connection.ssh.proxy_jump}
+        ahead = {
+            connection.ssh.proxy_jump: connection.name for connection in reversed(connections) if connection.ssh.proxy_jump
+        }
         first = [look for name, look in fresh.items() if name in ahead.values()]
         # one goes ahead and opens the bastion's master; all at once would be more logins than an sshd takes
         looks.begin(first, self._slots)

@@ -60,9 +60,7 @@ class Cluster:
     def run(self, *words: str, code: int | None = 0, env: Mapping[str, str] | None = None, **extra: Any) -> Any:
         """A command, which must end with this code. Standard input is no terminal."""
         settings: dict[str, Any] = {"stdin": subprocess.DEVNULL, "timeout": 120, "cwd": self.folder, **extra}
-        done = subprocess.run(
-            words, env={**self.env, **(env or {})}, capture_output=True, text=True, check=False, **settings
-        )
+        done = subprocess.run(words, env={**self.env, **(env or {})}, capture_output=True, text=True, check=False, **settings)
         assert code is None or done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
         assert "Traceback" not in done.stderr
         return done

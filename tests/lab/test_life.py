@@ -10,19 +10,27 @@ from typing import Any
 import pytest
 
 from .clusters import Cluster, daemon, note
-from .rig import Host
+from .rig import Host, Lab
+from .rig.box import wait_for
 
 STARTS = {"head_start_ray_commands": [daemon("starts")], "worker_start_ray_commands": [daemon("starts")]}
-OURS = r"find /home/ray /var/tmp /tmp /dev/shm -user ray ! -path '*/.ssh*' ! -path '*/out*' -newer /etc/machine-id"
+FILES = "find /home /var /tmp /dev/shm -user ray ! -path '/home/ray/out*' | sort"
+PROCESSES = "ps -u ray --no-headers -ww -o args | grep -Ev '^(/lib/systemd/systemd --user|[(]sd-pam[)])$' || :"
 
 
 def everywhere(count: int) -> dict[str, int]:
     return dict.fromkeys(("h1", "h2", "h3", "h4"), count)
 
 
-def left_on(host: Host) -> str:
-    """Processes of the lab's user and files that were made for the cluster."""
-    return host.exec(f"pgrep -u ray -a; {OURS} ! -name '.bash*' ! -name .profile ! -path /home/ray").stdout
+def files(host: Host) -> list[str]:
+    """What there is of the lab's user, but for what its commands made on purpose."""
+    return host.exec(FILES).stdout.splitlines()
+
+
+def wait_for_quiet(*hosts: Host) -> None:
+    """Wait until nothing of the lab's user runs there, logins included."""
+    for host in hosts:
+        wait_for(lambda host=host: not host.exec(PROCESSES).stdout, 10, f"nothing runs on {host.name}")  # type: ignore[misc]
 
 
 def test_up_from_nothing_runs_each_command_once_on_each_host(cluster: Cluster) -> None:
@@ -130,6 +138,7 @@ def test_a_failing_command_is_told_with_its_last_lines_and_the_next_up_goes_on_t
 
 
 def test_more_workers_join_without_a_touch_to_those_that_are_there(cluster: Cluster) -> None:
+    before_all = files(cluster.lab["h3"])
     cluster.write(note("setup"), **STARTS)
     cluster.up("--max-workers", "1")
     assert {host: bool(pids) for host, pids in cluster.daemons().items()} == {"h1": True, "h2": True, "h3": False, "h4": False}
@@ -139,20 +148,25 @@ def test_more_workers_join_without_a_touch_to_those_that_are_there(cluster: Clus
     assert (after["h1"], after["h2"], len(after["h3"]), after["h4"]) == (before["h1"], before["h2"], 1, [])
     cluster.up("--max-workers", "1")
     assert cluster.daemons() == before, "what is above the maximum ends"
-    assert left_on(cluster.lab["h3"]) == ""
+    assert files(cluster.lab["h3"]) == before_all
 
 
 def test_after_down_nothing_of_ours_is_left_on_any_host(cluster: Cluster, mounted: Path) -> None:
     del mounted
-    cluster.write(note("setup", "sleep 86000 & sleep 0"), file_mounts={"~/out/app": "app"}, **STARTS)
+    before = {host.name: files(host) for host in cluster.lab}
+    cluster.write(note("setup", "sleep 86000 &"), file_mounts={"~/out/app": "app"}, **STARTS)
     cluster.up()
     cluster.down()
-    assert {host.name: left_on(host) for host in cluster.lab} == dict.fromkeys(cluster.hosts, "")
+    wait_for_quiet(*cluster.lab)
+    assert {host.name: files(host) for host in cluster.lab} == before
     assert "nothing to end" in cluster.down().stdout
 
 
 def test_a_group_given_in_initialization_counts_in_set_up(cluster: Cluster) -> None:
-    cluster.write("id -nG > ~/out-groups; grep -qw crew ~/out-groups", initialization_commands=["sudo groupadd -f crew; sudo usermod -aG crew ray"])
+    cluster.write(
+        "id -nG > ~/out-groups; grep -qw crew ~/out-groups",
+        initialization_commands=["sudo groupadd -f crew; sudo usermod -aG crew ray"],
+    )
     cluster.up()
     assert "crew" in cluster.workers[0].exec("cat /home/ray/out-groups").stdout.split()
 
@@ -161,39 +175,44 @@ TEXTS = {
     "braces": "docker ps --format '{{.Names}}' {{ lookup('pipe', 'id') }} {% raw %} ${x} {a,b}",
     "quotes": """it's "both" `ticks` \\back\\n $HOME $(id) !x ~ * ? # ; & | < >""",
     "lines": "first\n\tsecond\n\nlast ",
-    "words": "grün Ω 日本 \U0001f600",
+    "letters": "grün Ω 日本 \U0001f600",
 }
 
 
-@pytest.mark.parametrize("what", TEXTS)
-def test_a_command_arrives_byte_for_byte(cluster: Cluster, what: str) -> None:
-    cluster.write(f"mkdir -p ~/out; cat > ~/out/text <<'END OF TEXT'\n{TEXTS[what]}\nEND OF TEXT\n")
+def test_commands_arrive_byte_for_byte(cluster: Cluster) -> None:
+    texts = {name: f"mkdir -p ~/out; cat > ~/out/{name} <<'END OF TEXT'\n{text}\nEND OF TEXT\n" for name, text in TEXTS.items()}
+    cluster.write(*texts.values())
     cluster.up()
-    assert [host.exec("cat /home/ray/out/text").stdout for host in cluster.lab] == [f"{TEXTS[what]}\n"] * 4
+    for name, text in TEXTS.items():
+        assert {host.exec(f"cat /home/ray/out/{name}").stdout for host in cluster.lab} == {f"{text}\n"}
 
 
-def test_odd_names_of_cluster_and_files_are_only_names(hosts: Any, tmp_path: Path, sockets: Path) -> None:
+def test_odd_names_of_cluster_and_files_are_only_names(hosts: Lab, tmp_path: Path, sockets: Path) -> None:
     del sockets
     folder = tmp_path / "it's a {{ $HOME }} lab; ☂"
     cluster = Cluster(hosts, folder, name="Lab_2-x", hosts=("h1", "h2"))
+    cluster.env["RAYCTL_HOME"] = str(tmp_path / "home")
     (folder / "a b").mkdir()
     (folder / "a b" / "c'd").write_text("here\n")
-    cluster.write(note("setup"), file_mounts={"~/x y/z": "a b"})
+    cluster.write(note("setup"), file_mounts={"~/out/x y/z": "a b"})
+    before = files(cluster.head)
     cluster.up()
-    assert cluster.workers[0].exec("cat \"/home/ray/x y/z/c'd\"").stdout == "here\n"
+    assert cluster.workers[0].exec('cat "/home/ray/out/x y/z/c\'d"').stdout == "here\n"
     assert cluster.rayctl("exec", "echo $((6 * 7))").stdout == "42\n"
-    cluster.end()
-    assert [noted for noted in map(left_on, hosts) if "rayctl" in noted] == []
+    cluster.down()
+    assert files(cluster.head) == before
 
 
 def test_with_the_laptops_state_lost_status_exec_and_down_still_work(cluster: Cluster) -> None:
-    cluster.write(note("setup"))
+    before = {host.name: files(host) for host in cluster.lab}
+    cluster.write(note("setup"), **STARTS)
     cluster.up()
     other = cluster.elsewhere("other")
     assert [node["state"] for node in other.status("--probe")["nodes"]] == ["running"] * 4
     assert other.rayctl("exec", "cat out/setup").stdout == "run\n"
     assert "4 nodes ended" in other.down().stdout
-    assert {host.name: left_on(host) for host in cluster.lab} == dict.fromkeys(cluster.hosts, "")
+    assert not any(cluster.daemons().values())
+    assert {host.name: files(host) for host in cluster.lab} == before
 
 
 def without_times(told: Any) -> Any:

@@ -62,7 +62,7 @@ def test_all_of_a_playbook_needs_one_ssh_connection_per_host(team: Team) -> None
 def test_down_ends_everything_and_frees_the_hosts(team: Team) -> None:
     team.play()
     assert team.play(book="rayctl.ray.down").changed() == {"localhost"}
-    assert {host["standing"]["state"] for host in team.cluster.status("--probe")["hosts"]} == {"free"}
+    assert {node["state"] for node in team.cluster.status("--probe")["nodes"]} == {"free"}
     assert team.play(book="rayctl.ray.down").changed() == set()
 
 

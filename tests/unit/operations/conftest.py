@@ -24,7 +24,6 @@ from rayctl.providers.base import (
     NodeState,
     Provider,
 )
-from rayctl.provision.deployment import Deployment
 
 FILE = """\
 cluster_name: demo
@@ -112,8 +111,7 @@ class Desk:
 
     def session(self, operation: str = "up", **overrides: Any) -> Session:
         loaded = load(self.file, **overrides)
-        deployment = Deployment.of(loaded, self.machines)
-        return Session(operation, overrides, deployment, Bus(operation, "demo", [self.kept]), self.home)
+        return Session(operation, overrides, loaded, self.machines, Bus(operation, "demo", [self.kept]), self.home)
 
     def said(self, kind: str) -> list[Event]:
         return [event for event in self.kept.events if event.kind == kind]

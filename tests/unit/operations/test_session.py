@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import shlex
+import threading
 from typing import Any
 
 import pytest
 
 from rayctl.errors import Busy, ConfigError, Refused
-from rayctl.state import cluster, lease, paths
+from rayctl.operations import leases
+from rayctl.state import cluster, holder, lease, paths
 
 
 def test_second_writer_is_told_for_whom_it_waits_and_gives_up(desk: Any) -> None:
@@ -31,7 +33,10 @@ def test_writer_takes_the_lease_on_the_head_and_gives_it_back(desk: Any) -> None
     desk.machines.identity = "id-1"
     head = desk.machines.add("demo-head-1")
     store = lease.FileLeaseStore(desk.machines.folder / head.name / "lease.json")
-    with desk.session().one_writer(0):
+    session = desk.session()
+    with session.one_writer(0):
+        assert store.read().lease is None, "who has changed nothing yet holds up nobody elsewhere"
+        session.take_lease()
         held = store.read().lease
         assert held is not None
         assert held.expires > store.read().now
@@ -41,11 +46,45 @@ def test_writer_takes_the_lease_on_the_head_and_gives_it_back(desk: Any) -> None
     assert freed.expires == 0
 
 
+def elsewhere(desk: Any, store: lease.FileLeaseStore) -> lease.Lease:
+    """Another controller takes the lease."""
+    seen = store.read()
+    other = holder.Holder("rayctl up demo", pid=1, host="other", controller="another")
+    got = lease.acquire(seen.lease, other, seen.now, seen.boot_id, token=lease.LeaseToken.new())
+    assert isinstance(got, lease.Lease)
+    assert store.compare_and_set(seen.generation, got)
+    return got
+
+
+def test_what_was_planned_while_another_wrote_is_void(desk: Any) -> None:
+    desk.machines.identity = "id-1"
+    head = desk.machines.add("demo-head-1")
+    store = lease.FileLeaseStore(desk.machines.folder / head.name / "lease.json")
+    session = desk.session()
+    with session.one_writer(5):
+        taken = elsewhere(desk, store)
+        freed = lease.release(taken, taken)
+        assert freed is not None
+        threading.Timer(0.2, store.compare_and_set, (taken.generation, freed)).start()  # meanwhile we wait for it
+        with pytest.raises(leases.Overtaken):
+            session.take_lease()
+        session.take_lease()  # it is ours by now
+
+
+def test_nobody_plans_while_another_controller_writes(desk: Any) -> None:
+    desk.machines.identity = "id-1"
+    head = desk.machines.add("demo-head-1")
+    elsewhere(desk, lease.FileLeaseStore(desk.machines.folder / head.name / "lease.json"))
+    with pytest.raises(Busy, match="other"), desk.session().one_writer(0):
+        pytest.fail("it was let in")
+
+
 def test_a_lost_lease_stops_whoever_asks_before_changing_something(desk: Any) -> None:
     desk.machines.identity = "id-1"
     desk.machines.add("demo-head-1")
     session = desk.session()
     with session.one_writer(0):
+        session.take_lease()
         session.check_lease()
         session._writer.keeper.lost.set()
         with pytest.raises(Busy, match="was lost"):

@@ -30,12 +30,14 @@ class FakeRunner:
         self.status, self.events = "successful", events or []
         self.called: dict[str, Any] = {}
         self.environ: dict[str, str] = {}
-        self.folder_mode = 0
+        self.folder, self.folder_mode = Path(), 0
+        self.files: dict[str, tuple[str, int]] = {}
 
     def run(self, **kwargs: Any) -> FakeRunner:
         self.called, self.environ = kwargs, dict(os.environ)
         self.folder_mode = Path(kwargs["private_data_dir"]).stat().st_mode & 0o777
-        assert Path(kwargs["inventory"]).read_text()
+        self.folder = Path(kwargs["private_data_dir"])
+        self.files = {path.name: (path.read_text(), path.stat().st_mode & 0o777) for path in self.folder.iterdir()}
         for event in self.events:
             kwargs["event_handler"](event)
         return self
@@ -68,7 +70,41 @@ def test_host_keys_stay_checked_and_only_our_inventory_plugin_is_asked(runner: F
     play()
     assert runner.called["envvars"]["ANSIBLE_HOST_KEY_CHECKING"] == "True"
     assert runner.called["envvars"]["ANSIBLE_INVENTORY_ENABLED"] == "rayctl.ray.rayctl"
-    assert Path(runner.called["inventory"]).is_absolute(), "a relative path would be taken for the text of an inventory"
+    assert "/nowhere/cluster.yaml" in runner.files["cluster.rayctl.yml"][0]
+
+
+def test_a_home_with_a_dollar_in_its_name_arrives_at_ansible_as_it_is(runner: FakeRunner) -> None:
+    """Ansible expands variables in the path of an inventory, once."""
+    play()
+    words = shlex.split(runner.called["cmdline"])
+    folder, _, file = words[words.index("-i") + 1].partition("/")
+    assert runner.called["envvars"][folder.removeprefix("$")] == str(runner.folder)
+    assert file in runner.files
+
+
+def test_a_password_for_sudo_is_in_a_private_file_alone(runner: FakeRunner) -> None:
+    play(become_password="zebra crossing")
+    assert runner.files["become-password"] == ("zebra crossing", 0o600)
+    words = shlex.split(runner.called["cmdline"])
+    assert words[words.index("--become-password-file") + 1].endswith("/become-password")
+    assert "zebra" not in repr((runner.called, runner.environ, Playbook("up", Path("/c.yaml"), become_password="zebra")))
+    play()
+    assert "become-password" not in runner.files
+
+
+@pytest.mark.parametrize("name", ["ANSIBLE_BECOME_PASS", "ANSIBLE_SUDO_PASS", "ANSIBLE_SSH_PASSWORD", "ANSIBLE_PRIVATE_KEY"])
+def test_a_secret_of_ansibles_is_kept_from_the_runner_too(
+    runner: FakeRunner, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "zebra")
+    play()
+    assert "zebra" not in repr((runner.environ, runner.called["envvars"]))
+
+
+def test_ansible_asks_nothing_at_a_terminal_that_nobody_sees(runner: FakeRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANSIBLE_BECOME_ASK_PASS", "True")
+    play()
+    assert {**runner.environ, **runner.called["envvars"]}["ANSIBLE_BECOME_ASK_PASS"] == "False"
 
 
 def test_the_command_line_holds_flags_of_ours_and_no_user_data(runner: FakeRunner) -> None:

@@ -49,6 +49,13 @@ def plan(name: str, text: str = FILE) -> dict[str, Any]:
     return nodeplan.plan_of(deployed, node, {}, nodeplan.Options())
 
 
+def secrets(text: str = FILE) -> dict[str, str]:
+    deployed = deployment(text)
+    boss = deployed.node("boss")
+    assert boss is not None
+    return nodeplan.secrets_for(deployed, boss, plan("boss", text), "")
+
+
 def test_a_declared_host_works_only_under_its_claim() -> None:
     found = plan("10.0.0.2")
     assert found["claimed"] is True
@@ -95,11 +102,10 @@ def test_secrets_lie_beside_the_plan_and_change_no_digest() -> None:
 
 def test_a_controller_that_does_not_know_the_token_makes_up_none(home: Path) -> None:
     with pytest.raises(RayctlError, match="does not know the Ray token of demo"):
-        nodeplan.secrets_for(deployment(), plan("boss"), "")
+        secrets()
     made = token.ensure(paths.token_file(home, "demo"))
-    assert nodeplan.secrets_for(deployment(), plan("boss"), "") == {"ray_token": made}
+    assert secrets() == {"ray_token": made}
 
 
 def test_without_a_token_there_is_no_secret() -> None:
-    text = FILE + "auth: {ray_token: false}\n"
-    assert nodeplan.secrets_for(deployment(text), plan("boss", text), "") == {}
+    assert secrets(FILE + "auth: {ray_token: false}\n") == {}
