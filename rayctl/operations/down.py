@@ -50,7 +50,7 @@ def down(session: Session, options: DownOptions, confirm: Callable[[Sequence[str
 
 
 def _down(session: Session, options: DownOptions, confirm: Callable[[Sequence[str]], None]) -> DownResult:
-    config, nodes = session.config, session.deployment.nodes
+    config, nodes, known = session.config, session.deployment.nodes, session.deployment.cluster_id
     going = plan.teardown(config, nodes, workers_only=options.workers_only, keep_min_workers=options.keep_min_workers)
     staying = [node for node in nodes if node.state.alive and node not in going]
     if going:
@@ -59,9 +59,10 @@ def _down(session: Session, options: DownOptions, confirm: Callable[[Sequence[st
         session.give_lease_back(keep=bool(staying))
         _must_succeed(session, machines.end(session, [(node, "down") for node in going]))
         _wait_until_gone(session, going)
-    _name_silent(session, len(going))
-    if not staying and session.deployment.cluster_id:
+    # declared hosts forget the cluster with their last claim; the connections to them are left
+    if not staying and (known or isinstance(session.provider, DeclaresHosts)):
         _forget(session)
+    _name_silent(session, len(going))
     return DownResult(tuple(node.name for node in going), tuple(node.name for node in staying), 0.0)
 
 

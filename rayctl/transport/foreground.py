@@ -10,6 +10,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from rayctl.node import handover
@@ -71,10 +72,12 @@ class Foreground:
 
     def _interrupt(self) -> None:
         """Do on the host what Ctrl-C does here: without a terminal there, ssh cannot."""
-        subprocess.run(
-            [*self._ssh("-T", "-o", "BatchMode=yes"), remote(INTERRUPT.format(mark=self._mark))], env=masters.environment(),
-            stdin=subprocess.DEVNULL, capture_output=True, start_new_session=True, timeout=INTERRUPT_S, check=False,
-        )  # fmt: skip
+        with suppress(subprocess.TimeoutExpired):
+            subprocess.run(
+                [*self._ssh("-T", "-o", "BatchMode=yes"), remote(INTERRUPT.format(mark=self._mark))],
+                env=masters.environment(), stdin=subprocess.DEVNULL, capture_output=True, start_new_session=True,
+                timeout=INTERRUPT_S, check=False,
+            )  # fmt: skip
 
 
 def _wait(child: subprocess.Popen[bytes], interrupt: Callable[[], None]) -> int:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import os
 import select
@@ -18,6 +19,7 @@ from rayctl.transport.connection import Connection
 
 ANSWER_S = 1.0  # a refusal comes within one round trip; most servers speak first, and then the wait is over
 CONNECT_S = 30.0
+NAME = "forward"
 _numbers = itertools.count()
 
 
@@ -32,17 +34,21 @@ class Forwards:
         """A socket that leads to this port as the host sees it. Whether anything listens there shows when it is used."""
         target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         if target not in self._sockets:
+            # a master goes on listening for those that are gone, and in the end can listen no more
+            atexit.register(self.close)
             self._sockets[target] = self._opened(target)
         return self._sockets[target]
 
     def close(self) -> None:
         """End all of them."""
+        atexit.unregister(self.close)
         while self._sockets:
             self._end(*self._sockets.popitem())
 
     def _opened(self, target: str) -> Path:
         self._need_master()
-        path = masters.folder() / f"forward-{os.getpid()}-{next(_numbers)}"
+        _sweep()
+        path = masters.folder() / f"{NAME}-{os.getpid()}-{next(_numbers)}"
         self._order("forward", f"{path}:{target}")
         if _closed_at_once(path) and "prohibited" in self._reason(target):
             self._end(target, path)
@@ -75,10 +81,20 @@ class Forwards:
 
     def _call(self, *options: str, command: str = "") -> subprocess.CompletedProcess[str]:
         words = [*self._ssh("-o", "BatchMode=yes", *options), *filter(None, [command])]
-        return subprocess.run(
-            words, env=masters.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-            start_new_session=True, timeout=CONNECT_S, check=False,
-        )  # fmt: skip
+        try:
+            return subprocess.run(
+                words, env=masters.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+                start_new_session=True, timeout=CONNECT_S, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise Unreachable(f"{self._connection.name} does not answer within {CONNECT_S:g} s") from None
+
+
+def _sweep() -> None:
+    """Remove sockets of processes that were killed."""
+    for path in masters.folder().glob(f"{NAME}-*-*"):
+        if not Path("/proc", path.name.split("-")[1]).exists():
+            path.unlink(missing_ok=True)
 
 
 def _closed_at_once(path: Path) -> bool:

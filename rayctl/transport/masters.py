@@ -24,8 +24,11 @@ TELL_S = 1.0  # a master answers within milliseconds, whatever becomes of its co
 
 
 def environment() -> dict[str, str]:
-    """What ssh is started with: the caller's own environment, by which it finds the agent."""
-    return caller_environment()
+    """What ssh is started with: the caller's own environment, by which it finds the agent. No window asks for a password.
+
+    BatchMode would see to that, but the ssh of a ProxyJump is not told of it.
+    """
+    return {**caller_environment(), "SSH_ASKPASS_REQUIRE": "never"}
 
 
 def program() -> str:

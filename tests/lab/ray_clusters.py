@@ -65,6 +65,8 @@ def lasting(host: Host, user: str = "ray") -> dict[str, int]:
 @contextmanager
 def ray_cluster(lab: Lab, folder: Path, hosts: tuple[str, ...], **keys: Any) -> Iterator[RayCluster]:
     """A cluster that is not up yet. In the end nothing of it is left, on these hosts and on this machine."""
+    for name in hosts:  # all of them share the cores of one machine, and perhaps with other tests
+        lab[name].write("/etc/profile.d/patience.sh", "export RAY_raylet_start_wait_time_s=90\n")
     sockets = Path(f"/tmp/rcray-{os.getpid()}")
     sockets.mkdir(mode=0o700, exist_ok=True)
     with pytest.MonkeyPatch.context() as environment:

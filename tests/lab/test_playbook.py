@@ -114,7 +114,7 @@ def test_a_configuration_that_checks_no_host_keys_does_not_make_rayctl_trust_a_c
     team.cluster.rayctl("down", "-y")  # closes the connections that are open
     team.cluster.lab["h2"].rekey()
     second = team.play(code=None)
-    assert second.recap["h2"]["unreachable"] == 1
+    assert second.recap["h2"]["unreachable"] == 1, second.output
     assert "ssh-keygen" in second.output
     assert everywhere(team, "steps") == [2, 1, 2, 2]
 

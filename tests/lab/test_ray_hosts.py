@@ -138,7 +138,7 @@ def test_a_rebooted_worker_is_started_again_and_no_other(cluster: RayCluster) ->
 
 def test_down_leaves_nothing_on_any_host(cluster: RayCluster) -> None:
     cluster.down()
-    assert {name: free_of_ours(cluster.lab[name]) for name in cluster.hosts} == dict.fromkeys(cluster.hosts, {})
+    assert {name: free_of_ours(cluster.lab[name]) for name in cluster.hosts} == {name: {} for name in cluster.hosts}
 
 
 def test_seven_workers_join(lab8: Lab, tmp_path_factory: pytest.TempPathFactory) -> None:

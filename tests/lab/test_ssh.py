@@ -294,9 +294,9 @@ def test_rayctl_and_people_share_one_connection(lab4: Lab, cluster: Path, own_so
     assert list(own_sockets.iterdir()) == [master]
 
 
-def test_a_second_look_takes_a_fraction_of_the_first(lab8: Lab, cluster: Path) -> None:
-    cold = took(lambda: look(cluster, *lab8))
-    warm = took(lambda: look(cluster, *lab8))
+def test_a_second_look_takes_a_fraction_of_the_first(lab4: Lab, cluster: Path) -> None:
+    cold = took(lambda: look(cluster, *lab4))
+    warm = took(lambda: look(cluster, *lab4))
     assert warm < 0.5
     assert warm < cold
 

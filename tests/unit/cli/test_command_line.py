@@ -191,7 +191,7 @@ def test_a_file_that_cannot_be_used_says_where_and_why_and_nothing_is_written(
     "text",
     [
         "cluster_name: demo\nprovider: {type: aws, region: us-west-2}\n",
-        "cluster_name: demo\nprovider: {type: local, head_ip: h, worker_ips: [a]}\n",
+        "cluster_name: demo\nprovider: {type: local, coordinator_address: h:1234}\n",
         GOOD + "docker: {image: 'rayproject/ray:latest'}\n",
     ],
 )
