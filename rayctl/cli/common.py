@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +63,8 @@ def operation(
             if not quiet:
                 bus = _begun(name, loaded.config.cluster_name, sinks)
             session = Session.of(name, loaded, given, bus, head_only=head_only)
-            yield session
+            with closing(session):
+                yield session
             if quiet:  # nobody else has shown them
                 _show_first_contacts(session)
         _ended(bus, "ok", began, 0)

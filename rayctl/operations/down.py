@@ -59,7 +59,7 @@ def _down(session: Session, options: DownOptions, confirm: Callable[[Sequence[st
         session.give_lease_back(keep=bool(staying))
         _must_succeed(session, machines.end(session, [(node, "down") for node in going]))
         _wait_until_gone(session, going)
-    # declared hosts forget the cluster with their last claim; the connections to them are left
+    # declared hosts know of no cluster once their claims are gone, and still there are connections to them
     if not staying and (known or isinstance(session.provider, DeclaresHosts)):
         _forget(session)
     _name_silent(session, len(going))
@@ -74,7 +74,7 @@ def _name_silent(session: Session, ended: int) -> None:
     hint = f"What of the cluster runs there runs on. When they are back: {session.command('down')}"
     if not ended and not session.deployment.nodes and len(failures) == len(provider.declared()):
         raise Unreachable("no host answers: " + "; ".join(f"{f.node}: {f.reason}" for f in failures), hint=hint)
-    raise NodesFailed(f"{ended} of the nodes ended, but {len(failures)} of the hosts did not answer", failures, hint=hint)
+    raise NodesFailed(f"{ended} of the hosts ended, {len(failures)} did not answer", failures, hint=hint)
 
 
 def _wait_until_gone(session: Session, nodes: Sequence[Node]) -> None:

@@ -29,8 +29,19 @@ def look(session: Session) -> dict[str, Seen]:
         return {}
     now = time.time()
     found = {**_recalled(session), **{name: Seen(standing, now) for name, standing in provider.standing().items()}}
+    if not session.deployment.cluster_id:  # there is no cluster that hosts left out could be part of
+        found = {host.name: found[host.name] for host in provider.declared() if host.name in found}
     files.write(_file(session), KIND, VERSION, {"hosts": {name: asdict(seen) for name, seen in found.items()}})
     return found
+
+
+def left_out(session: Session) -> list[str]:
+    """Hosts that were this cluster's when they were asked last, and are in its file no more."""
+    provider = session.provider
+    if not isinstance(provider, DeclaresHosts):
+        return []
+    declared = {host.name for host in provider.declared()}
+    return [name for name, seen in _recalled(session).items() if seen.standing.state == "ours" and name not in declared]
 
 
 def _recalled(session: Session) -> dict[str, Seen]:

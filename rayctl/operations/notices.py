@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from rayctl.config.start import start_of
 from rayctl.events import EventKind
+from rayctl.operations import hosts
 from rayctl.operations.session import Session
 
 
@@ -18,6 +19,8 @@ def tell(session: Session) -> None:
 
 def _notices(session: Session) -> Iterator[str]:
     config = session.config
+    for name in hosts.left_out(session):
+        yield f"{name} is in the file no more, and what runs there runs on: put it back and `rayctl down`, then take it out"
     for kind in ("head", "worker"):
         yield from start_of(config, kind).notices
     if config.cluster_synced_files and config.provider.type == "embedded":

@@ -107,6 +107,11 @@ class Session:
             self._deployment.forget()
         self._deployment = None
 
+    def close(self) -> None:
+        """End what is held open to hosts; connections that others may use stay."""
+        if self._deployment is not None:
+            self._deployment.reach.close()
+
     def refuse_what_is_not_built(self) -> None:
         """Before anything is touched: blocks of the file that this version does not act on."""
         unbuilt.refuse(self.config)

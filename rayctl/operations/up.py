@@ -20,7 +20,7 @@ from rayctl import plan
 from rayctl.errors import Interrupted, NodeFailure, NodesFailed, Unreachable, UsageError
 from rayctl.events import EventKind
 from rayctl.gcs.errors import GcsError, GcsUnauthenticated
-from rayctl.operations import joined, machines, notices, play
+from rayctl.operations import hosts, joined, machines, notices, play
 from rayctl.operations.leases import Overtaken
 from rayctl.operations.select import select
 from rayctl.operations.session import Session
@@ -92,6 +92,8 @@ def up(session: Session, options: UpOptions, confirm: Callable[[Sequence[str]], 
     try:
         with writer:
             result = _until_not_overtaken(session, lambda: _Up(session, options, confirm).run())
+            if not options.check:
+                hosts.look(session)
             return replace(result, seconds=time.monotonic() - began)
     except (Interrupted, KeyboardInterrupt) as e:
         raise Interrupted(str(e) or "interrupted; what was done stays done", hint=_resume(session, options)) from None

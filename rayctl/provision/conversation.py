@@ -150,13 +150,13 @@ class Conversation:
     def _changes(self, mount: Mount) -> list[str]:
         if isinstance(self._transport, SshTransport):
             return sending.changes(mount, _shell(self._transport))
-        return mounts.changes(mount, Path(mount.target).expanduser())
+        return mounts.changes(mount, _place(mount))
 
     def _copy(self, mount: Mount) -> None:
         if isinstance(self._transport, SshTransport):
             sending.send(mount, _shell(self._transport))
         else:
-            mounts.copy(mount, Path(mount.target).expanduser())
+            mounts.copy(mount, _place(mount))
 
     def _broken(self, channel: Channel) -> RayctlError:
         status = channel.close()
@@ -167,6 +167,11 @@ class Conversation:
 
 def _shell(transport: Transport) -> Remote:
     return Remote(tuple(transport.rsh()), masters.environment())
+
+
+def _place(mount: Mount) -> Path:
+    """Where a mount goes on this machine; a relative target is below the home folder."""
+    return Path.home() / Path(mount.target).expanduser()
 
 
 def _end_with_parent(channel: Channel, parent: int) -> None:

@@ -51,6 +51,12 @@ class RayCluster(Cluster):
         script.write_text(text)
         return str(self.rayctl("submit", str(script), **extra).stdout).splitlines()
 
+    def elsewhere(self, folder: str) -> RayCluster:
+        """See `Cluster`."""
+        other = RayCluster(self.lab, self.folder / folder, self.name, tuple(self.hosts))
+        other.file.write_text(self.file.read_text())
+        return other
+
     @property
     def addresses(self) -> list[str]:
         return [host["address"] for host in self.hosts.values()]

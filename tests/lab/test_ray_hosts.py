@@ -121,7 +121,7 @@ def test_a_killed_head_is_restarted_with_all_workers_in_one_run(cluster: RayClus
 
 def test_no_restart_runs_new_steps_and_leaves_every_ray_alone(cluster: RayCluster) -> None:
     before = cluster.ray()
-    cluster.write_for_ray(note("new"), worker_start_ray_commands=['ray start --address="$RAY_HEAD_ADDRESS" # new'])
+    cluster.write_for_ray(note("new"), available_node_types={name: {"resources": {"CPU": 2}} for name in ("head", "worker")})
     assert cluster.joined("--no-restart") == "4 of 4 nodes joined, 4 nodes changed"
     assert [noted(cluster.lab[name], "new") for name in cluster.hosts] == [1, 1, 1, 1]
     assert cluster.ray() == before
