@@ -7,6 +7,7 @@ The best of a side says what it can do, the median of the pairs' ratios how the 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -119,7 +120,8 @@ class Child:
 
     def __exit__(self, *_: object) -> None:
         if self._process.returncode is None:
-            self._process.terminate()
+            # not `terminate()`: it would reap one that has ended, and what that used would never be known
+            os.kill(self._process.pid, signal.SIGTERM)
             self._reap()
         self._errors.close()
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from . import rayenv
-from .box import Process, spawn, wait_for
+from .box import LabError, Process, spawn, wait_for
 from .disk import Disk
 from .groups import Group
 from .identity import Identity
@@ -18,6 +18,7 @@ from .network import Network
 SYSTEMD_POWEROFF, SYSTEMD_REBOOT = signal.SIGRTMIN + 4, signal.SIGRTMIN + 5
 # With --keep-unit nspawn does not start a guest again that rebooted itself, it ends with 133.
 FOLLOW_REBOOTS = 'for group in $0; do echo $$ >"$group/cgroup.procs"; done; while :; do "$@"; [ $? = 133 ] || exit; done'
+NO_ROOM = b"inotify object: Too many open files"  # each host's systemd takes four of the box's root
 LOST_AT_BOOT = ("home-readonly", "tmp-noexec")
 
 
@@ -57,7 +58,17 @@ class Power(Network, Disk, Identity):
 
     def wait_for_login(self, seconds: float = 60) -> None:
         """Wait for sshd, and for the end of the time in which a booting machine lets nobody in."""
-        wait_for(lambda: self.banner() and not self._nologin(), seconds, f"{self.name} ({self.ip}:{self.port}) lets one log in")
+        wait_for(self._lets_in, seconds, f"{self.name} ({self.ip}:{self.port}) lets one log in")
+
+    def _lets_in(self) -> bool:
+        if NO_ROOM in self._console():
+            raise LabError(f"{self.name} cannot boot: there are more hosts than fs.inotify.max_user_instances has room for")
+        return bool(self.banner()) and not self._nologin()
+
+    def _console(self) -> bytes:
+        with suppress(OSError):
+            return (self.folder / "console.log").read_bytes()
+        return b""
 
     def _nologin(self) -> bool:
         leader = self.leader()
