@@ -16,8 +16,8 @@ from bench.pairs import beside_python, command
 from rayctl.events import Bus
 from rayctl.gcs.client import wait_for_nodes
 from rayctl.operations.joined import gcs_address
-from rayctl.operations.tokens import known as ray_token
 from rayctl.operations.session import Session
+from rayctl.operations.tokens import known as ray_token
 
 WORKERS = 3
 NODES = WORKERS + 1

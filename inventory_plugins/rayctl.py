@@ -38,14 +38,12 @@ keyed_groups:
   - {key: rayctl_type, prefix: ray}
 """
 
-import gc
 import sys
 import typing as t
 from pathlib import Path
 
 from ansible import context
 from ansible.errors import AnsibleParserError
-from ansible.plugins.loader import action_loader, connection_loader
 from ansible.plugins.inventory import BaseInventoryPlugin, Constructable
 from ansible.utils.display import Display
 from ansible_collections.rayctl.ray.plugins.plugin_utils.tree import rayctl  # noqa: F401  (makes the package importable)
@@ -65,14 +63,6 @@ def stop(message: str) -> t.NoReturn:
     """
     Display().error(message, wrap_text=False)
     sys.exit(PARSER_ERROR)
-
-
-def _import_before_forks() -> None:
-    """Ansible forks a process for each host: what all of them need is imported once, here, and its memory is shared."""
-    action_loader.get("rayctl.ray.node", class_only=True)
-    connection_loader.get("ssh", class_only=True)
-    gc.collect()
-    gc.freeze()
 
 
 class InventoryModule(BaseInventoryPlugin, Constructable):
@@ -107,7 +97,6 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
         if not found.hosts and context.CLIARGS.get("subset") and len(context.CLIARGS.get("inventory") or ()) == 1:
             stop(f"The cluster {found.variables['rayctl_cluster_name']} has no nodes yet: run it without --limit first.")
         self._fill(found)
-        _import_before_forks()
 
     def _fill(self, found: source.Inventory) -> None:
         for group in found.groups:

@@ -27,7 +27,7 @@ SHOWN = ("CPU", "GPU", "memory")
 @click.command()
 @cluster_file
 @cluster_name
-@click.option("--probe", is_flag=True, help="Ask every node itself too: steps done, Ray's health; of declared hosts, whose each is.")
+@click.option("--probe", is_flag=True, help="Ask every node itself: steps done, Ray's health, whose each host is.")
 @output_format
 def status(cluster_file: Path, cluster_name: str | None, probe: bool, form: str) -> None:
     """Show the nodes, and what Ray says of them.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from rayctl import plan
-from rayctl.errors import NodeFailure, NodesFailed, Unreachable
+from rayctl.errors import NodeFailure, NodesFailed
 from rayctl.operations import machines
 from rayctl.operations.leases import Overtaken
 from rayctl.operations.session import Session
@@ -68,12 +68,12 @@ def _down(session: Session, options: DownOptions, confirm: Callable[[Sequence[st
 
 def _name_silent(session: Session, ended: int) -> None:
     """A host that does not answer may still run its part of the cluster: nobody shall believe that it is gone."""
-    provider = session.provider
-    if not isinstance(provider, DeclaresHosts) or not (failures := machines.silent(provider)):
+    failures = machines.silent(session.provider)
+    if not failures:
         return
+    if not ended and not session.deployment.nodes:
+        machines.require_head(session.provider)
     hint = f"What of the cluster runs there runs on. When they are back: {session.command('down')}"
-    if not ended and not session.deployment.nodes and len(failures) == len(provider.declared()):
-        raise Unreachable("no host answers: " + "; ".join(f"{f.node}: {f.reason}" for f in failures), hint=hint)
     raise NodesFailed(f"{ended} of the hosts ended, {len(failures)} did not answer", failures, hint=hint)
 
 

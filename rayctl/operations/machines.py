@@ -8,11 +8,21 @@ import uuid
 from collections.abc import Sequence
 
 from rayctl.config.digest import digest
-from rayctl.errors import Category, NodeFailure, ProviderError, RayctlError
+from rayctl.errors import Category, NodeFailure, ProviderError, RayctlError, Unreachable
 from rayctl.events import EventKind
 from rayctl.operations.session import Session
 from rayctl.plan import Launch, Machines
-from rayctl.providers.base import DeclaresHosts, Kind, LaunchRequest, LaunchResult, Node, Slot, host_token, launch_token
+from rayctl.providers.base import (
+    DeclaresHosts,
+    Kind,
+    LaunchRequest,
+    LaunchResult,
+    Node,
+    Provider,
+    Slot,
+    host_token,
+    launch_token,
+)
 
 NUMBER = re.compile(r"-(\d+)$")
 
@@ -61,9 +71,20 @@ def _shortfall(launch: Launch, result: LaunchResult) -> list[NodeFailure]:
     return found
 
 
-def silent(provider: DeclaresHosts) -> tuple[NodeFailure, ...]:
+def silent(provider: Provider) -> tuple[NodeFailure, ...]:
     """The declared hosts that did not answer."""
-    return tuple(NodeFailure(name, _in_words(problem), unreachable=True) for name, problem in provider.silent().items())
+    problems = provider.silent() if isinstance(provider, DeclaresHosts) else {}
+    return tuple(NodeFailure(name, _in_words(problem), unreachable=True) for name, problem in problems.items())
+
+
+def require_head(provider: Provider) -> None:
+    """Raise `Unreachable` for a declared head that does not answer: nobody can tell who is at work on its cluster."""
+    if not isinstance(provider, DeclaresHosts):
+        return
+    problems, hosts = provider.silent(), provider.declared()
+    if problem := problems.get(hosts[0].name):
+        others = f" (of {len(hosts)} hosts, {len(problems)} are out of reach)" if len(problems) > 1 else ""
+        raise Unreachable(f"without the head nothing was done: {problem.message}{others}", hint=problem.hint)
 
 
 def _in_words(error: RayctlError) -> str:

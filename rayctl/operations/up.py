@@ -123,8 +123,9 @@ class _Up:
         self.outcome = Outcome("successful")
 
     def run(self) -> UpResult:
-        self._require_head()
+        machines.require_head(self.session.provider)
         wanted = self._wanted_machines()
+        self.failures = self._unasked()
         ending = {item.node.id for item in wanted.endings}
         new_head = any(launch.kind is Kind.HEAD for launch in wanted.launches)
         works = self._survey([node for node in self._existing() if node.id not in ending], head_restarts=new_head)
@@ -141,16 +142,6 @@ class _Up:
             works = self._survey(self._existing())
         self._play([work for work in works if work.needed])
         return self._result([*works, *self._late(silent)], JOIN_S)
-
-    def _require_head(self) -> None:
-        """Declared hosts whose head is out of reach are left alone: nobody can tell who is at work on the cluster."""
-        provider = self.session.provider
-        if not isinstance(provider, DeclaresHosts):
-            return
-        silent, hosts = provider.silent(), provider.declared()
-        if problem := silent.get(hosts[0].name):
-            others = f" (of {len(hosts)} hosts, {len(silent)} are out of reach)" if len(silent) > 1 else ""
-            raise Unreachable(f"without the head nothing was changed: {problem.message}{others}", hint=problem.hint)
 
     def _silent(self) -> set[str]:
         """Declared hosts that did not answer yet. They hold up nobody: the others are brought up first."""
@@ -188,9 +179,22 @@ class _Up:
 
     def _existing(self) -> list[Node]:
         """The nodes that this `up` is about; those of a type that the file no longer has only wait for their end."""
-        deployment = self.session.deployment
+        return [node for node in self._chosen() if node in self.session.deployment.nodes]
+
+    def _chosen(self) -> list[Node]:
+        """The same with declared hosts that do not answer, whatever they are to the cluster."""
+        deployment, provider, silent = self.session.deployment, self.session.provider, self._silent()
+        declared = provider.declared() if isinstance(provider, DeclaresHosts) else []
         nodes = [*([deployment.head] if deployment.head else []), *deployment.workers]
+        nodes += [host for host in declared if host.name in silent]
         return select([node for node in nodes if node.type in deployment.config.available_node_types], self.options.limit)
+
+    def _unasked(self) -> list[NodeFailure]:
+        """Who does not answer, where nothing is launched: a launch tells it by itself."""
+        if self.options.limit is None and not self.options.restart_only:
+            return []
+        chosen = {node.name for node in self._chosen()}
+        return [failure for failure in machines.silent(self.session.provider) if failure.node in chosen]
 
     def _survey(self, nodes: Sequence[Node], *, head_restarts: bool = False) -> list[Work]:
         works = survey(self.session, self.node_options, nodes, head_restarts=head_restarts)
@@ -289,7 +293,8 @@ class _Up:
         well = len({work.node.name for work in works} - failed)
         if not well and all(failure.unreachable for failure in self.failures) and not self.outcome.nodes:
             raise Unreachable("no node answered: " + "; ".join(f"{f.node}: {f.reason}" for f in self.failures), hint=resume)
-        others = f"; the other {well} node{'s are' if well > 1 else ' is'} up" if well and not self.options.check else ""
+        rest = f"the other {well} nodes are up" if well > 1 else "the other node is up"
+        others = f"; {rest}" if well and not self.options.check else ""
         message = f"{len(failed)} node{'s' if len(failed) > 1 else ''} failed{others}"
         raise NodesFailed(message, tuple(self.failures), hint=resume)
 

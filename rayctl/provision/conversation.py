@@ -27,7 +27,7 @@ from rayctl.provision.progress import Report
 from rayctl.provision.sending import Remote
 from rayctl.transport import failures, masters
 from rayctl.transport.base import Transport
-from rayctl.transport.channel import Channel
+from rayctl.transport.channel import Channel, leave_signals
 from rayctl.transport.ssh import SshTransport
 
 GATE_PATIENCE_S = 3600.0
@@ -176,6 +176,7 @@ def _place(mount: Mount) -> Path:
 
 def _end_with_parent(channel: Channel, parent: int) -> None:
     """Ansible's workers live in sessions of their own: when the main process is killed, nobody would end us and the line."""
+    leave_signals()
     while channel.process.poll() is None:
         if os.getppid() != parent:
             channel.kill()

@@ -165,10 +165,11 @@ def _ray(deployment: Deployment, node: Node, restart: str) -> dict[str, Any]:
 
 def _preferred_ports(deployment: Deployment, node: Node) -> dict[str, int]:
     """Ports for rayctl's own start commands on a machine that others may use too: the node takes free ones near them."""
-    written = deployment.config.head_start_ray_commands if node.kind is Kind.HEAD else deployment.config.worker_start_ray_commands
+    config, head = deployment.config, node.kind is Kind.HEAD
+    written = config.head_start_ray_commands if head else config.worker_start_ray_commands
     if written or not _apart(deployment, node):
         return {}
-    return {**(PREFERRED_HEAD if node.kind is Kind.HEAD else {}), **PREFERRED}
+    return {**(PREFERRED_HEAD if head else {}), **PREFERRED}
 
 
 def offers(deployment: Deployment, node: Node) -> tuple[dict[str, float], dict[str, str]]:

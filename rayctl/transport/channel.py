@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +35,7 @@ class Channel:
         self._write(opening)
 
     def _read_stderr(self) -> None:
+        leave_signals()
         with _pipe(self.process.stderr) as pipe:
             while chunk := os.read(pipe.fileno(), 65536):
                 self._stderr = (self._stderr + chunk)[-STDERR_KEPT:]
@@ -75,6 +77,11 @@ class Channel:
     def kill(self) -> None:
         """Cut the line at once."""
         self.process.kill()
+
+
+def leave_signals() -> None:
+    """Let the main thread get them: it is that one which may be waiting in a system call, and which acts on them."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:

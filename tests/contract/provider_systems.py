@@ -88,7 +88,8 @@ class SimulatedSystem(System):
     def provider(self, cluster: str = "demo") -> Provider:
         if self._path is None:
             return SimulatedProvider(cluster, {}, world=self._world)
-        return provider_for(SimpleNamespace(cluster_name=cluster, auth=Auth.model_construct(), provider=Block("simulated", {"world": str(self._path)})))
+        block = Block("simulated", {"world": str(self._path)})
+        return provider_for(SimpleNamespace(cluster_name=cluster, auth=Auth.model_construct(), provider=block))
 
     @contextmanager
     def world(self) -> Iterator[World]:

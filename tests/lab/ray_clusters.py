@@ -70,7 +70,7 @@ def lasting(host: Host, user: str = "ray") -> dict[str, int]:
 
 @contextmanager
 def ray_cluster(lab: Lab, folder: Path, hosts: tuple[str, ...], **keys: Any) -> Iterator[RayCluster]:
-    """A cluster that is not up yet. In the end nothing of it is left, on these hosts and on this machine."""
+    """A cluster that is not up yet. In the end nothing of it is left on this machine, and the hosts are made anew."""
     for name in hosts:  # all of them share the cores of one machine, and perhaps with other tests
         lab[name].write("/etc/profile.d/patience.sh", "export RAY_raylet_start_wait_time_s=90\n")
     sockets = Path(f"/tmp/rcray-{os.getpid()}")
@@ -83,6 +83,7 @@ def ray_cluster(lab: Lab, folder: Path, hosts: tuple[str, ...], **keys: Any) -> 
         made.end()
         masters.close("*")
         shutil.rmtree(sockets)
+        lab.reset()
 
 
 def free_of_ours(host: Host) -> Mapping[str, str]:

@@ -204,7 +204,7 @@ def test_become_of_ansibles_means_what_the_file_may_say(team: Team) -> None:
 
 @pytest.mark.parametrize(
     ("flag", "value", "error"),
-    [("--become-user", "postgres", "not as the become user 'postgres'"), ("--become-method", "su", "not by the method 'su'")],
+    [("--become-user", "postgres", "not as the become user 'postgres'"), ("--become-method", "runas", "by sudo, not by the method")],
 )
 def test_to_become_somebody_else_or_by_other_means_is_one_clear_error(team: Team, flag: str, value: str, error: str) -> None:
     played = team.play("-b", flag, value, code=2)

@@ -104,7 +104,7 @@ def test_without_its_head_a_cluster_is_left_alone(cluster: Cluster) -> None:
     cluster.head.kill()
     cluster.write(note("edited"))
     said = cluster.up(code=4).stderr
-    assert "without the head nothing was changed: h1" in said
+    assert "without the head nothing was done: h1" in said
     assert sum(cluster.counts("edited").values()) == 0
 
 
@@ -113,6 +113,26 @@ def test_a_slow_host_still_gets_in(cluster: Cluster) -> None:
     cluster.write(note("setup"))
     cluster.up()
     assert cluster.counts("starts") == everywhere(1)
+
+
+def test_a_host_too_slow_for_the_others_gets_in_after_them(cluster: Cluster) -> None:
+    cluster.lab["h4"].slow(delay_ms=500)
+    cluster.write(note("setup", "[ $(hostname) = h4 ] || sleep 8"))
+    said = cluster.up().stderr
+    assert cluster.counts("starts") == everywhere(1)
+    assert said.index("h1   ready") < said.index("h4   launched")
+
+
+def test_a_dead_host_is_named_also_where_nothing_is_launched(cluster: Cluster) -> None:
+    cluster.write(note("setup"))
+    cluster.up()
+    cluster.lab["h4"].kill()
+    said = cluster.up("--restart-only", code=1).stderr
+    assert said.count("✗ h4") == 1
+    assert cluster.counts("starts") == {"h1": 2, "h2": 2, "h3": 2}
+    assert "no node answered: h4" in cluster.up("--limit", "h4", code=4).stderr
+    assert "names no node of this cluster" in cluster.up("--limit", "h5", code=2).stderr
+    cluster.up("--limit", "h2")
 
 
 def test_down_ends_the_others_names_a_dead_host_and_ends_it_when_it_is_back(cluster: Cluster) -> None:

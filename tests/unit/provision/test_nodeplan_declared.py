@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a declared host is sent beyond other nodes: its claim, the way in, ports that others may have, secrets beside the plan."""
+"""What a declared host is sent beyond other nodes: its claim, the way in, ports others may have, secrets beside the plan."""
 
 from __future__ import annotations
 
