@@ -127,6 +127,7 @@ def run(session: Session, playbook: Playbook, steps: Mapping[str, Steps], timeou
     with on_interrupt(interrupt) as interrupted:
         outcome = driver.run()
         left = _cancel_on_nodes(session, playbook.limit) if outcome.status in ("canceled", "timeout") else []
+    session.deployment.forget()  # what the nodes told before is old, such as where the head's GCS listens
     if interrupted.is_set():
         rest = f"only {', '.join(left)} did not answer" if left else "nothing of rayctl runs on the nodes any more"
         raise Interrupted(f"interrupted; {rest}, and what was done stays done")
