@@ -64,6 +64,10 @@ class Runs:
         """The runs that reached their end."""
         return tuple(sample for sample in self.samples if not sample.failure)
 
+    def only(self, rounds: Sequence[int]) -> Runs:
+        """The runs of these rounds alone, counted from 0."""
+        return Runs(self.name, tuple(self.samples[number] for number in rounds))
+
     def best(self) -> float:
         """Seconds of the fastest run; of those that failed only where all did."""
         return min(sample.seconds for sample in self.good or self.samples)

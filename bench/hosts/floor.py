@@ -78,4 +78,5 @@ def _step(number: int, command: str) -> str:
     """One command. Its output goes to a file, or what it leaves in the background would hold the connection."""
     file = f"{FOLDER}/{number}.sh"
     shell = shlex.join(login_shell(file, f"{file}.begun"))
-    return f"printf '%s\\n' {shlex.quote(command)} >{file}\nsetsid {shell} </dev/null >{file}.log 2>&1 || exit\n"
+    failed = f"{{ tail -n 3 {file}.log >&2; exit 1; }}"
+    return f"printf '%s\\n' {shlex.quote(command)} >{file}\nsetsid {shell} </dev/null >{file}.log 2>&1 || {failed}\n"

@@ -51,7 +51,7 @@ class Launched:
         head, *workers = cluster.hosts
         self.file.write_text(yaml.safe_dump({
             "cluster_name": self.name,
-            # one more than there are workers: with as many it counts the head among them and stops before the last
+            # one more than there are workers: with as many it seems to count the head among them
             "min_workers": len(workers) + 1, "max_workers": len(workers) + 1,
             "provider": {"type": "local", "head_ip": head.ip, "worker_ips": [worker.ip for worker in workers]},
             "auth": cluster.auth,

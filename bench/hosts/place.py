@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from tests.lab.rig.lab import clean
 
 PORT = 6379
 CPUS, OBJECT_STORE = 1, 80_000_000  # lean: all hosts share this machine
+IDLE = 3  # of the figures in /proc/stat
+QUIET, QUIET_PATIENCE_S = 0.5, 60.0  # a share of the CPUs
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,26 @@ class Cluster:
     def bare_ssh(self, host: Host) -> list[str]:
         """ssh to a host by the lab's own settings: a connection for one command."""
         return ["ssh", "-F", str(self.place.lab.ssh_config), "-T", host.name]
+
+
+def wait_until_quiet() -> None:
+    """Let a Ray that has just started come to rest, for a minute at most: its nodes are on this machine too."""
+    end = time.monotonic() + QUIET_PATIENCE_S
+    while _idle_share(1.0) < QUIET and time.monotonic() < end:
+        pass
+
+
+def _idle_share(seconds: float) -> float:
+    """How much of this machine's CPUs was idle in this time."""
+    before = _ticks()
+    time.sleep(seconds)
+    passed = [now - then for then, now in zip(before, _ticks(), strict=True)]
+    return passed[IDLE] / max(sum(passed), 1)
+
+
+def _ticks() -> list[int]:
+    """CPU time of the machine by its kinds, user to steal (proc(5))."""
+    return [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
 
 
 @contextmanager

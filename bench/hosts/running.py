@@ -9,7 +9,7 @@ from functools import partial
 from bench.hosts import floor
 from bench.hosts.joining import until_joined
 from bench.hosts.launcher import launched
-from bench.hosts.place import Cluster, hosts
+from bench.hosts.place import Cluster, hosts, wait_until_quiet
 from bench.pairs import Runs, Sample, Side, command, in_turn
 from bench.report import Goal, pair_figures, sides
 from rayctl.transport import masters
@@ -22,6 +22,7 @@ def unchanged(rounds: int) -> str:
     with hosts(COUNT) as place:
         cluster = place.cluster("bench", COUNT)
         cluster.up()
+        wait_until_quiet()
         runs = in_turn(_sides(cluster), rounds)
         place.renew()
         theirs = _by_launcher(cluster, rounds)
@@ -55,4 +56,5 @@ def _by_launcher(cluster: Cluster, rounds: int) -> Runs:
     with launched(cluster) as other:
         first = until_joined(cluster, [other.up()])
         how = first.failure or "all had joined"
+        wait_until_quiet()
         return in_turn([command(f"`ray up -y --no-restart` (the head alone; {how})", other.up("--no-restart"))], rounds)[0]

@@ -109,7 +109,8 @@ class ActionModule(ActionBase):
         cluster_id = admission.cluster_id(deployed, node)
         if cluster_id is None:
             return None
-        admission.fetch_token(deployed)
+        if not self._task.check_mode:
+            admission.fetch_token(deployed)
         return deployed.with_identity(cluster_id)
 
     @staticmethod

@@ -9,6 +9,15 @@ description:
   - Copies the file mounts that changed, runs the set-up steps that changed, and starts Ray when it does not run as wanted.
   - What is wanted is read from the cluster file; the host must come from the inventory plugin P(rayctl.ray.rayctl#inventory).
   - This is an action plugin. The work on the node is done by a runner that needs Python 3.8 there and nothing else.
+notes:
+  - With C(become) on the play, or C(-b), the file's initialization and set-up steps run as root, as with C(auth.become) in
+    the cluster file. Both lead to the same digests; with neither the steps run again, as the login user. C(rayctl up) goes by
+    the file alone, so who uses both says it there. Ray is always started as the login user.
+  - C(sudo) is given the password that Ansible has for the host, also where C(auth.become) alone asks for root. Another
+    C(become_method) than sudo and another C(become_user) than root are errors.
+  - The host is reached by C(ssh) with the cluster's own configuration, over one connection that all tasks share. The user,
+    port, key, address and C(ssh_common_args) that Ansible was told win over the cluster file's. Host keys are checked by
+    the cluster's rules, whatever C(host_key_checking) says; C(ansible_ssh_args) is not heeded.
 version_added: "0.1.0"
 author: [the rayctl authors (@rayctl)]
 options:

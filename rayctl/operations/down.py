@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from rayctl import plan
-from rayctl.errors import NodeFailure, NodesFailed
+from rayctl.errors import NodeFailure, NodesFailed, ProviderError
 from rayctl.operations import machines
 from rayctl.operations.leases import Overtaken
 from rayctl.operations.session import Session
@@ -51,6 +51,8 @@ def down(session: Session, options: DownOptions, confirm: Callable[[Sequence[str
 
 def _down(session: Session, options: DownOptions, confirm: Callable[[Sequence[str]], None]) -> DownResult:
     config, nodes, known = session.config, session.deployment.nodes, session.deployment.cluster_id
+    if not nodes:
+        machines.require_head(session.provider)
     going = plan.teardown(config, nodes, workers_only=options.workers_only, keep_min_workers=options.keep_min_workers)
     staying = [node for node in nodes if node.state.alive and node not in going]
     if going:
@@ -59,22 +61,19 @@ def _down(session: Session, options: DownOptions, confirm: Callable[[Sequence[st
         session.give_lease_back(keep=bool(staying))
         _must_succeed(session, machines.end(session, [(node, "down") for node in going]))
         _wait_until_gone(session, going)
+    silent = machines.silent(session.provider)
     # declared hosts know of no cluster once their claims are gone, and still there are connections to them
     if not staying and (known or isinstance(session.provider, DeclaresHosts)):
-        _forget(session)
-    _name_silent(session, len(going))
+        _forget(session, silent)
+    if silent:
+        raise _still_there(session, len(going), silent)
     return DownResult(tuple(node.name for node in going), tuple(node.name for node in staying), 0.0)
 
 
-def _name_silent(session: Session, ended: int) -> None:
+def _still_there(session: Session, ended: int, silent: tuple[NodeFailure, ...]) -> NodesFailed:
     """A host that does not answer may still run its part of the cluster: nobody shall believe that it is gone."""
-    failures = machines.silent(session.provider)
-    if not failures:
-        return
-    if not ended and not session.deployment.nodes:
-        machines.require_head(session.provider)
     hint = f"What of the cluster runs there runs on. When they are back: {session.command('down')}"
-    raise NodesFailed(f"{ended} of the hosts ended, {len(failures)} did not answer", failures, hint=hint)
+    return NodesFailed(f"{ended} of the hosts ended, {len(silent)} did not answer", silent, hint=hint)
 
 
 def _wait_until_gone(session: Session, nodes: Sequence[Node]) -> None:
@@ -97,7 +96,11 @@ def _must_succeed(session: Session, failures: Sequence[NodeFailure]) -> None:
         raise NodesFailed(f"{len(failures)} of the nodes did not end", tuple(failures), hint=session.command("down"))
 
 
-def _forget(session: Session) -> None:
-    session.provider.teardown()
+def _forget(session: Session, silent: Sequence[NodeFailure]) -> None:
+    try:
+        session.provider.teardown()
+    except ProviderError:
+        if not silent:  # else that is why, and is told with what to do about it
+            raise
     token = paths.token_file(session.root, session.name)
     token.unlink(missing_ok=True)

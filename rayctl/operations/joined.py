@@ -65,17 +65,10 @@ def _way_to(session: Session) -> Iterator[str]:
 
 def _require_gcs(session: Session, head: Node, transport: SshTransport) -> None:
     """Refuse to ask where our head's GCS does not run: whoever listens there now must not be sent the cluster's token."""
-    if _gcs_lives(session, head, transport):
-        return
-    session.deployment.forget()  # it may have been started after the look
-    if not _gcs_lives(session, head, transport):
-        raise GcsUnavailable(gcs_address(session), "no GCS that rayctl started runs there")
-
-
-def _gcs_lives(session: Session, head: Node, transport: SshTransport) -> bool:
-    known = transport.probe(session.mark(head))["ray"]
+    known, glance = transport.probe(session.mark(head))["ray"], transport.glance()
     processes = known["processes"] if known else ()
-    return any(name == "gcs_server" and transport.glance().alive(pid, started) for pid, started, name in processes)
+    if not any(name == "gcs_server" and glance.alive(pid, started) for pid, started, name in processes):
+        raise GcsUnavailable(gcs_address(session), "no GCS that rayctl started runs there")
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from rayctl.providers.base import (
     host_token,
     launch_token,
 )
+from rayctl.state import cluster, paths
 
 NUMBER = re.compile(r"-(\d+)$")
 
@@ -33,7 +34,7 @@ def apply(session: Session, wanted: Machines) -> tuple[list[Node], list[NodeFail
     Asking the provider is the compare-and-set that decides which of two controllers makes a new cluster.
     """
     session.take_lease()
-    cluster_id = session.deployment.cluster_id or session.provider.bootstrap(str(uuid.uuid4()))
+    cluster_id = session.deployment.cluster_id or session.provider.bootstrap(_identity(session))
     session.remember(session.record(cluster_id))
     launched: list[Node] = []
     failures = end(session, [(ending.node, ending.reason) for ending in wanted.endings])
@@ -45,6 +46,13 @@ def apply(session: Session, wanted: Machines) -> tuple[list[Node], list[NodeFail
             break  # workers without a head would cost money and do nothing
     session.refresh()
     return launched, failures
+
+
+def _identity(session: Session) -> str:
+    """A new one, but hosts that were out of reach when their cluster ended are still its own when it comes back."""
+    known = cluster.load(paths.record_file(session.root, session.name))
+    same = known is not None and known.config_path == str(session.loaded.path.resolve())
+    return known.cluster_id if known and same and isinstance(session.provider, DeclaresHosts) else str(uuid.uuid4())
 
 
 def _launch(session: Session, cluster_id: str, launch: Launch) -> tuple[Sequence[Node], list[NodeFailure]]:

@@ -151,6 +151,13 @@ def test_from_a_folder_without_our_configuration(bench: Bench, form: str) -> Non
     assert ("@our_worker:" in graph) is (form == "pointer")
 
 
+def test_become_on_a_node_that_is_this_machine_is_refused(bench: Bench) -> None:
+    done = bench.play("-b")
+    assert done.returncode == 2
+    assert "This node is on this machine, where steps run as you: remove become." in done.stdout + done.stderr
+    assert bench.ran() == []
+
+
 def test_a_failing_step_is_told_with_its_last_lines_and_the_next_run_resumes_there(bench: Bench) -> None:
     text = bench.file.read_text()
     bench.file.write_text(text.replace("head_start", "head_setup_commands: ['echo so it goes; exit 3']\nhead_start"))

@@ -12,9 +12,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from folder_hosts import FolderHost, FolderReach
+
 from rayctl.config.model import Auth
 from rayctl.errors import ProviderError
 from rayctl.providers.base import LaunchRequest, Provider
+from rayctl.providers.local import LocalProvider
 from rayctl.providers.registry import provider_for
 from rayctl.providers.simulated import Fault, Harm, Physics, SimulatedProvider, World, opened
 
@@ -118,3 +121,38 @@ class SimulatedSystem(System):
             world.fate(Fault("launch", Harm.LOSE_REPLY))
         with suppress(ProviderError):
             self.provider().launch(request)
+
+
+class DeclaredSystem(System):
+    """Hosts of your own, each cluster's with names of their own: the contract's slots are their names."""
+
+    def __init__(self, folder: Path) -> None:
+        self._hosts = folder / "hosts"
+        self._hosts.mkdir()
+        self._reaches: list[FolderReach] = []
+
+    def provider(self, cluster: str = "demo") -> Provider:
+        names = [(f"{cluster}-head", "head"), *((f"{cluster}-worker-{number}", "worker") for number in range(6))]
+        hosts = [{"name": name, "address": name, "type": kind, "head": kind == "head"} for name, kind in names]
+        found = LocalProvider(cluster, {"hosts": hosts})
+        self._reaches.append(FolderReach(self._hosts))
+        found.__dict__["_reach"] = self._reaches[-1]
+        return found
+
+    @contextmanager
+    def obstructed(self, call: str) -> Iterator[None]:
+        """No host answers. How long that takes to be noticed is ssh's business, and tested with it."""
+        off = self._hosts / "off"
+        off.touch()
+        yield
+        off.unlink()
+
+    def spoil_listing(self) -> None:
+        host = FolderHost(self._hosts / "demo-worker-1")
+        (private,) = host.folder.glob(".rayctl/demo/*/claim.json")
+        private.write_text(private.read_text().replace('"version": 1', '"version": 99'))
+
+    def settle(self) -> None:
+        """What was learnt of hosts counts until it is forgotten, as between two operations."""
+        for reach in self._reaches:
+            reach.forget()

@@ -121,3 +121,45 @@ def test_a_claim_that_ran_out_holds_while_its_processes_run(make: Make, hosts: L
     assert "h1 is taken by the cluster first of its user ray" in second.up(code=3).stderr
     assert "while its processes run" in second.up(code=3).stderr
     assert "nothing changed" in first.up().stdout
+
+
+@pytest.mark.parametrize("verb", ["up", "down"])
+def test_two_clusters_of_one_name_and_user_are_told_apart_by_their_heads(make: Make, hosts: Lab, verb: str) -> None:
+    first, second = make("first", "h1", "h2", "h3"), make("second", "h4", "h2")
+    for cluster, setup in ((first, "first"), (second, "second")):
+        cluster.name = "lab"
+        cluster.write(note(setup), **STARTS)
+    first.up()
+    before = first.daemons()
+    if verb == "up":
+        assert "h2 is taken by the cluster lab of its user ray" in second.up(code=1).stderr
+    else:
+        assert "nothing to end" in second.down().stdout
+    assert noted(hosts["h2"], "second") == 0
+    assert first.daemons() == before
+    assert "nothing changed" in first.up().stdout
+
+
+def test_a_worker_of_one_cluster_is_not_the_head_of_another_of_its_name(make: Make) -> None:
+    first, second = make("first", "h1", "h2"), make("second", "h2", "h3")
+    for cluster in (first, second):
+        cluster.name = "lab"
+        cluster.write(note("setup"), **STARTS)
+    first.up()
+    before = first.daemons()
+    assert "h2 is taken by the cluster lab of its user ray" in second.up(code=3).stderr
+    second.down()
+    assert first.daemons() == before
+
+
+def test_a_host_that_was_cut_off_while_its_cluster_ended_comes_back_to_it(make: Make, hosts: Lab) -> None:
+    cluster = make("lab", "h1", "h2", "h3")
+    cluster.write(note("setup"), **STARTS)
+    cluster.up()
+    hosts["h3"].partition()
+    cluster.down(code=1)
+    cluster.up(code=1)
+    hosts["h3"].heal()
+    cluster.up()
+    assert [node["state"] for node in cluster.status("--probe")["nodes"]] == ["running"] * 3
+    assert len({node["claim"]["cluster_id"] for node in cluster.status("--probe")["nodes"]}) == 1

@@ -141,7 +141,8 @@ def test_down_leaves_nothing_on_any_host(cluster: RayCluster) -> None:
     assert {name: free_of_ours(cluster.lab[name]) for name in cluster.hosts} == {name: {} for name in cluster.hosts}
 
 
+@pytest.mark.timeout(420)
 def test_seven_workers_join(lab8: Lab, tmp_path_factory: pytest.TempPathFactory) -> None:
     with ray_cluster(lab8, tmp_path_factory.mktemp("eight"), tuple(host.name for host in lab8)) as eight:
-        assert eight.joined() == "8 of 8 nodes joined, 8 nodes changed"
+        assert eight.joined(timeout=360) == "8 of 8 nodes joined, 8 nodes changed"
         assert len([host for host in lab8 if "raylet" in lasting(host)]) == 8

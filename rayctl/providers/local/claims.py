@@ -8,10 +8,13 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from rayctl.errors import Unreachable
+from rayctl.errors import StateRefused, Unreachable
+from rayctl.node import launched
 from rayctl.providers.base import Kind, LaunchRequest, Node, NodeState, Slot, Standing
 from rayctl.providers.local.hosts import Host
 from rayctl.transport.glance import Claim, Glance
+
+HEAD_TAG = "rayctl-head"  # the address of the head whose node the host is; not for others to see
 
 
 def owner() -> str:
@@ -64,16 +67,23 @@ def _public(claim: Claim) -> dict[str, Any]:
     return {key: getattr(claim, key) for key in keys}
 
 
+def head_of(glance: Glance) -> str:
+    """The address of the head whose node the host is; empty when it is none."""
+    return str(glance.private["tags"].get(HEAD_TAG, "")) if glance.private else ""
+
+
 def node(host: Host, glance: Glance, claim: Claim) -> Node | None:
-    """The claimed host as a node; None while only its place as a head is taken."""
+    """The claimed host as a node; None while only its place as a head is taken. Raises `StateRefused`."""
+    if launched.FILE in glance.refused:
+        raise StateRefused(f"{host.name}: {glance.refused[launched.FILE]}")
     private: Mapping[str, Any] = glance.private or {}
     if not private.get("token"):
         return None
     return Node(
         id=host.name, name=host.name, kind=host.kind, type=claim.type, state=NodeState.RUNNING,
         launch_token=private["token"], addresses=host.node().addresses, resources=private["resources"],
-        labels=private["labels"], tags=private["tags"], launch_digest=private["launch_digest"],
-        launched_at=private["launched_at"],
+        labels=private["labels"], tags={key: value for key, value in private["tags"].items() if key != HEAD_TAG},
+        launch_digest=private["launch_digest"], launched_at=private["launched_at"],
     )  # fmt: skip
 
 

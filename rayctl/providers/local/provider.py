@@ -83,11 +83,12 @@ class LocalProvider(Provider, DeclaresHosts):
         return {name: claims.standing(answer, self.cluster_name) for name, answer in self._answers().items()}
 
     def cluster_id(self, *, deadline_s: float = DEADLINE_S) -> str | None:  # noqa: ARG002  a look has its own patience
-        """See `Provider`. The head's claim says it; where the head is silent, the newest of the workers' claims."""
-        claims_there = self._claims()
-        if head := claims_there.get(self._head.name):
+        """See `Provider`. The head's claim says it; without one, the newest of those that were made for this head."""
+        if head := self._founded():
             return head.cluster_id
-        newest = max(claims_there.values(), key=lambda claim: claim.since, default=None)
+        # among these hosts may be workers of another cluster of this name: its head is another
+        ours = [claim for name, claim in self._claims().items() if claims.head_of(self._glance(name)) == self._head.address]
+        newest = max(ours, key=lambda claim: claim.since, default=None)
         return newest.cluster_id if newest else None
 
     def bootstrap(self, cluster_id: str, *, deadline_s: float = DEADLINE_S) -> str:  # noqa: ARG002
@@ -100,14 +101,14 @@ class LocalProvider(Provider, DeclaresHosts):
         """See `Provider`. Those that answer and are ours."""
         cluster_id, found = self.cluster_id(), []
         for name, claim in self._claims().items():
-            glance = self._answers()[name]
-            if isinstance(glance, Glance) and claim.cluster_id == cluster_id:
-                found.append(claims.node(self.hosts[name], glance, claim))
+            if claim.cluster_id == cluster_id:
+                found.append(claims.node(self.hosts[name], self._glance(name), claim))
         return [node for node in found if node is not None]
 
     def launch(self, request: LaunchRequest, *, deadline_s: float = DEADLINE_S) -> LaunchResult:  # noqa: ARG002
         """See `Provider`. A slot's name is a host's. Raises `Refused` when somebody else has the head's host."""
         cluster_id, silent = self._identity(), self.silent()
+        request = replace(request, tags={**request.tags, claims.HEAD_TAG: self._head.address})
         errors: dict[str, ProviderError] = {}
 
         def claim(slot: Slot) -> None:
@@ -128,10 +129,10 @@ class LocalProvider(Provider, DeclaresHosts):
 
     def terminate(self, ids: Sequence[str], *, deadline_s: float = DEADLINE_S) -> Mapping[str, ProviderError | None]:  # noqa: ARG002
         """See `Provider`. Ends the node's runner and all its processes, removes its folder, releases the claim."""
-        cluster_id = self.cluster_id()
-        results = self._each(ids, lambda host: self._released(host, cluster_id))
+        cluster_id = self._identity()
+        results = self._each([id for id in ids if id in self.hosts], lambda host: self._released(host, cluster_id))
         self.reach.forget()
-        return results
+        return {**dict.fromkeys(ids), **results}
 
     def set_tags(
         self,
@@ -152,10 +153,15 @@ class LocalProvider(Provider, DeclaresHosts):
         return self._connection(self._host(node.name))
 
     def teardown(self, *, purge: bool = False, deadline_s: float = DEADLINE_S) -> None:  # noqa: ARG002
-        """See `Provider`. Refused (invalid) while hosts that answer are claimed; with the last one everything went already."""
+        """See `Provider`. Refused (invalid) while hosts that answer are nodes. What founded the cluster goes."""
         if left := ", ".join(node.name for node in self.list_nodes()):
             raise ProviderError(Category.INVALID, f"cluster {self.cluster_name} still has nodes: {left}")
+        if head := self._founded():
+            self._released(self._head, head.cluster_id)
+            self.reach.forget()
         self.reach.close_masters()
+        if silence := self.silent().get(self._head.name):
+            raise self._not_now(silence)
 
     # ---- asking hosts
     @property
@@ -180,12 +186,30 @@ class LocalProvider(Provider, DeclaresHosts):
         found = ((name, claims.ours(glance, self.cluster_name)) for name, glance in glances.items())
         return {name: claim for name, claim in found if claim is not None}
 
+    def _not_now(self, silence: Unreachable) -> ProviderError:
+        """For a head that is silent. At the next call it may answer."""
+        self.reach.forget()
+        return _transient(silence)
+
+    def _founded(self) -> Claim | None:
+        """Our claim on the head's host, if it is there as a head."""
+        claim = self._claims().get(self._head.name)
+        return claim if claim and claim.node_kind == Kind.HEAD else None
+
+    def _glance(self, name: str) -> Glance:
+        answer = self._answers()[name]
+        assert isinstance(answer, Glance)
+        return answer
+
     def _identity(self) -> str:
+        """The cluster's identity, without which nothing is changed."""
         cluster_id = self.cluster_id()
-        if cluster_id is None:
-            problem = f"none of the hosts is claimed for {self.cluster_name}"
-            raise ProviderError(Category.INVALID, problem, hint="Run `rayctl up`.")
-        return cluster_id
+        if cluster_id is not None:
+            return cluster_id
+        if silence := self.silent().get(self._head.name):
+            raise self._not_now(silence)
+        problem = f"none of the hosts is claimed for {self.cluster_name}"
+        raise ProviderError(Category.INVALID, problem, hint="Run `rayctl up`.")
 
     def _ask(self, host: Host, request: Mapping[str, Any]) -> dict[str, Any]:
         """One question to a host's end of the line. Raises `ProviderError`."""

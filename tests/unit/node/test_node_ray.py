@@ -122,3 +122,17 @@ def test_the_note_of_a_head_that_answers_stays(tmp_path: Path) -> None:
         ray.forget_address(str(tmp_path), "127.0.0.1", port)
     assert (tmp_path / "ray_current_cluster").exists()
     ray.forget_address(str(tmp_path / "none"), "127.0.0.1", port)
+
+
+def test_rays_usual_folder_is_taken_where_it_is_ours_or_not_there_yet(tmp_path: Path) -> None:
+    assert ray.temp_dir(str(tmp_path)) == str(tmp_path)
+    assert ray.temp_dir(str(tmp_path / "none")) == str(tmp_path / "none")
+
+
+def test_where_it_is_another_users_ray_gets_a_private_and_short_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(ray, "make_private", made.append)
+    monkeypatch.setattr(os, "geteuid", lambda: os.stat(tmp_path).st_uid + 4_000_000_000)
+    folder = ray.temp_dir(str(tmp_path))
+    assert made == [os.path.dirname(folder)]
+    assert len(f"{folder}/session_2026-11-21_07-17-11_123212_4194304/sockets/plasma_store") <= 107

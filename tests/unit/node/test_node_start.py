@@ -276,6 +276,25 @@ def test_a_cancel_while_the_head_cannot_be_reached_leaves_a_worker_as_it_is(ray:
     assert ray.alive() == pids
 
 
+def after_ray(wanted: dict[str, Any], command: str, **env: str) -> dict[str, Any]:
+    """The same with a start command of the user's behind it."""
+    step = {"name": "mine", "command": command, "timeout_s": None, "env": env, "checks": False}
+    return {**wanted, "commands": [*wanted["commands"], step]}
+
+
+@pytest.mark.parametrize("kind", ["head", "worker"])
+def test_start_commands_that_do_not_start_ray_find_ours(ray: RayBench, kind: str, request: pytest.FixtureRequest) -> None:
+    if kind == "worker":
+        request.getfixturevalue("gcs")
+    ray.up(after_ray(ray.wanted(kind), 'echo "$RAY_ADDRESS" >> $O/ran'))
+    assert ray.bench.traces()[-1] == f"127.0.0.1:{ray.port}"
+
+
+def test_an_address_of_the_users_own_wins(ray: RayBench) -> None:
+    ray.up(after_ray(ray.wanted(), 'echo "$RAY_ADDRESS" >> $O/ran', RAY_ADDRESS="elsewhere:1"))
+    assert ray.bench.traces()[-1] == "elsewhere:1"
+
+
 # ---- what may go wrong
 def test_no_ray_on_the_path_is_a_sentence(ray: RayBench) -> None:
     (ray.bench.bin / "ray").unlink()
@@ -399,3 +418,30 @@ def claimed(ray: RayBench, host: Host) -> None:
     """The node's host is taken for its cluster."""
     wanted = request(cluster_id=ray.bench.cluster_id, node=ray.bench.name)
     claim.take(str(ray.bench.state_dir), wanted, str(host.place))
+
+
+@pytest.fixture
+def others(tmp_path: Path) -> Path:
+    """A folder that belongs to another user."""
+    if os.geteuid() != 0:
+        return Path("/")
+    folder = tmp_path / "others"
+    folder.mkdir()
+    os.chown(folder, 65534, -1)
+    return folder
+
+
+def test_beside_another_users_ray_our_own_start_commands_get_free_ports_and_a_folder(ray: RayBench, others: Path) -> None:
+    wanted = ray.wanted(temp_dir=str(others), preferred_ports={"metrics-export-port": 20103})
+    wanted["commands"][0]["command"] = 'echo "$RAYCTL_RAY_FLAGS" >> $O/ran; ray start --head'
+    ray.up(wanted)
+    ports, folder = ray.bench.traces()[:2]
+    assert ports.startswith("--metrics-export-port=")
+    assert folder == f"--temp-dir=/tmp/rayctl-{os.geteuid()}/ray"
+
+
+def test_start_commands_of_the_users_get_neither(ray: RayBench, others: Path) -> None:
+    wanted = ray.wanted(temp_dir=str(others))
+    wanted["commands"][0]["command"] = 'echo "flags:$RAYCTL_RAY_FLAGS" >> $O/ran; ray start --head'
+    ray.up(wanted)
+    assert ray.bench.traces()[0] == "flags:"
