@@ -278,7 +278,8 @@ class _Up:
 
     def _summary(self, works: Sequence[Work], found: dict[str, object]) -> UpResult:
         changed = tuple(name for name, done in self.outcome.nodes.items() if done["changed"])
-        diffs = tuple((name, part) for name, parts in self.outcome.diffs.items() for part in map(_text, parts))
+        names = [work.node.name for work in works]  # not in the order in which they happened to end
+        diffs = tuple((name, part) for name in names for part in map(_text, self.outcome.diffs.get(name, ())))
         return UpResult(
             changed=changed, launched=tuple(node.name for node in self.launched),
             expected=sum(work.expects_ray for work in works), joined=len(found), seconds=0.0,

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,10 +73,9 @@ def ray_cluster(lab: Lab, folder: Path, hosts: tuple[str, ...], **keys: Any) -> 
     """A cluster that is not up yet. In the end nothing of it is left on this machine, and the hosts are made anew."""
     for name in hosts:  # all of them share the cores of one machine, and perhaps with other tests
         lab[name].write("/etc/profile.d/patience.sh", "export RAY_raylet_start_wait_time_s=90\n")
-    sockets = Path(f"/tmp/rcray-{os.getpid()}")
-    sockets.mkdir(mode=0o700, exist_ok=True)
+    sockets = tempfile.mkdtemp(prefix="rcray-", dir="/tmp")  # not below a test's own folder: paths of sockets are short
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("XDG_RUNTIME_DIR", str(sockets))
+        environment.setenv("XDG_RUNTIME_DIR", sockets)
         made = RayCluster(lab, folder / "laptop", hosts=hosts)
         made.write_for_ray(**keys)
         yield made
