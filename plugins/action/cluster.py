@@ -18,7 +18,7 @@ from rayctl.operations import byhand
 from rayctl.transport.connection import Connection
 
 ARGUMENTS = {
-    "cluster_file": {"type": "path", "required": True},
+    "cluster_file": {"type": "str", "required": True},  # a path would lose its $
     "overrides": {"type": "dict", "default": {}},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "workers_only": {"type": "bool", "default": False},
@@ -41,7 +41,7 @@ class ActionModule(ActionBase):
         overrides = {key: value for key, value in args["overrides"].items() if value is not None}
         try:
             outcome = byhand.machines(
-                Path(args["cluster_file"]).resolve(), overrides, absent=args["state"] == "absent",
+                Path(args["cluster_file"]).expanduser().resolve(), overrides, absent=args["state"] == "absent",
                 workers_only=args["workers_only"], lock_timeout_s=args["lock_timeout"],
                 check=self._task.check_mode, playbook_pid=os.getppid(),
                 ssh_options=lambda host: _ssh_options(host, task_vars or {}),

@@ -26,7 +26,7 @@ from rayctl.transport import local
 
 display = Display()
 ARGUMENTS = {
-    "cluster_file": {"type": "path", "required": True},
+    "cluster_file": {"type": "str", "required": True},  # a path would lose its $
     "overrides": {"type": "dict", "default": {}},
     "phases": {"type": "list", "elements": "str", "choices": list(nodeplan.PHASES), "default": list(nodeplan.PHASES)},
     "restart": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
@@ -83,7 +83,7 @@ class ActionModule(ActionBase):
     def _deployment(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> deployment.Deployment:
         """The cluster, its hosts reached as Ansible was told, if it was a person who did."""
         overrides = {key: value for key, value in args["overrides"].items() if value is not None}
-        deployed = deployment.recall(Path(args["cluster_file"]).resolve(), overrides)
+        deployed = deployment.recall(Path(args["cluster_file"]).expanduser().resolve(), overrides)
         node = deployed.node(task_vars["inventory_hostname"])
         if node is not None and not local.under_wrapper():
             connections.require(self._connection, deployed.provider.connection(node))

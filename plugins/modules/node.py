@@ -23,7 +23,7 @@ author: [the rayctl authors (@rayctl)]
 options:
   cluster_file:
     description: Path of the cluster file on the controller.
-    type: path
+    type: str
     required: true
   overrides:
     description: As the inventory plugin's options C(cluster_name), C(min_workers) and C(max_workers).

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rayctl.errors import RayctlError, UsageError
 from rayctl.operations.joined import gcs_address
+from rayctl.operations.machines import require_head
 from rayctl.operations.session import Session
 from rayctl.provision.nodeplan import token_environment
 
@@ -17,6 +18,7 @@ def run(session: Session, command: str) -> int:
     """Run a shell command on the head with our stdin and output; its own exit code."""
     head = session.deployment.head
     if head is None:
+        require_head(session.provider)
         raise RayctlError(
             f"the cluster {session.name} is not up, so there is nowhere to run this",
             hint=f"Bring it up: {session.command('up')}",

@@ -92,7 +92,7 @@ def require_head(provider: Provider) -> None:
     problems, hosts = provider.silent(), provider.declared()
     if problem := problems.get(hosts[0].name):
         others = f" (of {len(hosts)} hosts, {len(problems)} are out of reach)" if len(problems) > 1 else ""
-        raise Unreachable(f"without the head nothing was done: {problem.message}{others}", hint=problem.hint)
+        raise Unreachable(f"the head is out of reach: {problem.message}{others}", hint=problem.hint)
 
 
 def _in_words(error: RayctlError) -> str:

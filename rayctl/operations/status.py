@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from rayctl.errors import ProviderError, RayctlError
+from rayctl.errors import ProviderError, RayctlError, Unreachable
 from rayctl.gcs.errors import GcsError
 from rayctl.gcs.view import ClusterView, RayNode
 from rayctl.operations import hosts, joined
+from rayctl.operations.machines import require_head
 from rayctl.operations.session import Session
 from rayctl.providers.base import DeclaresHosts, Node
 
@@ -70,7 +71,7 @@ def status(session: Session, *, probe: bool = False) -> ClusterStatus:
     """Look, touch nothing. A head that does not answer is part of the answer, not an error."""
     session.head_only = not probe
     config, head = session.config, session.deployment.head
-    address, version, view, note = "", "", None, "the cluster is not up"
+    address, version, view, note = "", "", None, _why_no_head(session)
     if head is not None:
         address = joined.gcs_address(session)
         version, view, note = _ask_ray(session, head)
@@ -80,6 +81,14 @@ def status(session: Session, *, probe: bool = False) -> ClusterStatus:
         workers_wanted=sum(config.min_workers_of(name) for name in config.worker_types),
         pending=tuple({"shape": dict(demand.shape), "count": demand.count} for demand in view.pending) if view else (),
     )  # fmt: skip
+
+
+def _why_no_head(session: Session) -> str:
+    try:
+        require_head(session.provider)
+    except Unreachable as e:
+        return f"{e.message}. {e.hint}".strip()
+    return "the cluster is not up"
 
 
 def _ask_ray(session: Session, head: Node) -> tuple[str, ClusterView | None, str]:

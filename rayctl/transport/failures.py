@@ -106,7 +106,9 @@ def _trust(connection: Connection, elsewhere: str) -> str:
 
 # ---- a changed key
 CHANGED = re.compile(r"Host key for (?P<host>\S+) has changed")
-OFFERED = re.compile(r"The fingerprint for the (?P<kind>\S+) key sent by the remote host is\s+(?P<fingerprint>\S+?)\.?$", re.M)
+OFFERED = re.compile(
+    r"The fingerprint for the (?P<kind>\S+) key sent by the remote host is\s+(?P<fingerprint>\S+?)\.?\s*$", re.M
+)
 OFFENDING = re.compile(r"^Offending (?P<kind>\S+) key in (?P<file>.+):(?P<line>\d+)\s*$", re.M)
 
 

@@ -58,6 +58,8 @@ def test_another_host_key_is_refused_with_the_line_and_the_command_that_mends_it
     assert said.count("✗ h4") == 1
     known = next(cluster.home.glob("clusters/lab/known_hosts"))
     line = next(number for number, text in enumerate(known.read_text().splitlines(), 1) if text.startswith(f"{other.ip} "))
+    shown = subprocess.run(["ssh-keygen", "-lf", "-"], input=other.public_key, capture_output=True, text=True, check=True)
+    assert f"now {shown.stdout.split()[1]} (ED25519), known is SHA256:" in said
     assert f"line {line} of {known}" in said
     assert cluster.counts("edited") == {**everywhere(1), "h4": 0}, "nothing was said to it"
     mend = re.search(r"ssh-keygen -f \S+ -R \S+?(?=,|$)", said, re.MULTILINE)

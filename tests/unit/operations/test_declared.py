@@ -111,8 +111,8 @@ def test_silence_is_told_with_what_to_do_about_it(desk: Any, hosts: Hosts) -> No
 @pytest.mark.parametrize(
     ("off", "says"),
     [
-        (["h"], "without the head nothing was done: it does not answer on port 22."),
-        (["h", "w3"], "without the head nothing was done: it does not answer on port 22. (of 4 hosts, 2 are out of reach)"),
+        (["h"], "the head is out of reach: it does not answer on port 22."),
+        (["h", "w3"], "the head is out of reach: it does not answer on port 22. (of 4 hosts, 2 are out of reach)"),
     ],
 )
 def test_without_the_head_nothing_is_done(hosts: Hosts, off: list[str], says: str) -> None:
