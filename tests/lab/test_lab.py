@@ -288,7 +288,8 @@ def test_nothing_is_removed_through_a_mount(tmp_path: Path) -> None:
 def left_on_the_box(name: str) -> list[str]:
     """Mounts, namespaces, groups and processes of a lab."""
     mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f"/labs/{name}/" in line]
-    groups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/rclab-{name}-*")]
+    tops = [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").iterdir()]  # no deeper: groups of other labs come and go
+    groups = [str(path) for top in tops for path in top.glob(f"rclab-{name}-*")]
     namespaces = [path.name for path in Path("/run/netns").glob(f"rclab-{name}-*")]
     processes = run("pgrep", "-fa", f"rclab-{name}-", check=False).stdout.splitlines()
     return mounts + groups + namespaces + processes
