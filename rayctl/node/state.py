@@ -178,7 +178,7 @@ def write(path: str, data: Dict[str, Any], durable: bool = False) -> None:
 
 def store(path: str, text: str, durable: bool = False) -> None:
     """The same for any text."""
-    new = path + ".new"
+    new = "%s.%s.new" % (path, processes.machine_id()[:16])  # hosts that share a home write at the same time
     try:
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as f:
             f.write(text)
