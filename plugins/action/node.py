@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import signal
 import typing as t
+from contextlib import suppress
 from pathlib import Path
 
 from ansible import constants as C
@@ -21,7 +22,7 @@ from ansible_collections.rayctl.ray.plugins.plugin_utils.tree import rayctl  # n
 
 from rayctl.errors import RayctlError, Unreachable
 from rayctl.providers.base import Node
-from rayctl.provision import admission, conversation, deployment, nodeplan, progress
+from rayctl.provision import admission, conversation, deployment, nodeplan, progress, ray_token
 from rayctl.transport import local
 
 display = Display()
@@ -110,7 +111,8 @@ class ActionModule(ActionBase):
         if cluster_id is None:
             return None
         if not self._task.check_mode:
-            admission.fetch_token(deployed)
+            with suppress(Unreachable):  # without the head nothing starts in any case, and that is told then
+                ray_token.known(deployed)
         return deployed.with_identity(cluster_id)
 
     @staticmethod

@@ -24,7 +24,6 @@ from rayctl.node import processes
 from rayctl.operations import machines as acting
 from rayctl.operations import tokens
 from rayctl.operations.down import DownOptions, down
-from rayctl.operations.leases import Overtaken
 from rayctl.operations.session import Session
 from rayctl.providers.base import DeclaresHosts
 from rayctl.transport.connection import Connection
@@ -116,11 +115,7 @@ def _holder(
 
 
 def _launch(session: Session) -> Outcome:
-    try:
-        outcome = _launch_missing(session)
-    except Overtaken:
-        session.refresh()
-        outcome = _launch_missing(session)
+    outcome = session.replanned(lambda: _launch_missing(session))
     session.take_lease()
     tokens.ensure(session)
     return outcome

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from rayctl import plan
 from rayctl.errors import NodeFailure, NodesFailed, ProviderError
 from rayctl.operations import machines
-from rayctl.operations.leases import Overtaken
 from rayctl.operations.session import Session
 from rayctl.providers.base import DeclaresHosts, Node
 from rayctl.state import paths
@@ -41,11 +40,7 @@ def down(session: Session, options: DownOptions, confirm: Callable[[Sequence[str
     """End nodes, workers first. `confirm` is shown the plan and raises when the answer is no."""
     began = time.monotonic()
     with session.one_writer(options.lock_timeout_s, accept_other=options.accept_other):
-        try:
-            result = _down(session, options, confirm)
-        except Overtaken:
-            session.refresh()
-            result = _down(session, options, confirm)
+        result = session.replanned(lambda: _down(session, options, confirm))
         return replace(result, seconds=time.monotonic() - began)
 
 

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rayctl.errors import RayctlError
 from rayctl.providers.base import Node
 from rayctl.provision.deployment import Deployment
 from rayctl.state import files
@@ -33,18 +32,12 @@ class HostLeaseStore:
     def read(self) -> Reading:
         """See `LeaseStore`."""
         seen, self._seen = self._seen, None
-        return seen or _reading(self._transport, self._ask({"op": "lease_read"}))
+        return seen or _reading(self._transport, self._transport.ask({"op": "lease_read"}))
 
     def compare_and_set(self, expected_generation: int, lease: Lease) -> bool:
         """See `LeaseStore`."""
-        return bool(self._ask({"op": "lease_set", "expected": expected_generation, "lease": asdict(lease)})["stored"])
-
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        connection = self._transport.connection
-        reply = self._transport.ask({**request, "state_dir": connection.state_dir})
-        if reply.get("failed"):
-            raise RayctlError(f"{connection.name}: {reply['message']}")
-        return reply
+        request = {"op": "lease_set", "expected": expected_generation, "lease": asdict(lease)}
+        return bool(self._transport.ask(request)["stored"])
 
 
 def seen_on(deployment: Deployment, head: Node) -> Reading:

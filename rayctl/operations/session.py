@@ -6,11 +6,11 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from rayctl.config.load import Loaded, load
 from rayctl.config.model import ClusterConfig
@@ -24,6 +24,8 @@ from rayctl.provision.deployment import Deployment
 from rayctl.state import cluster, holder, keeper, lease, lock, paths, private
 from rayctl.transport.base import Transport
 from rayctl.transport.hostkeys import Pinned
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -168,6 +170,14 @@ class Session:
         )
         if writer.keeper.lease.generation > before.generation + 1 or lease.stands(before):
             raise Overtaken
+
+    def replanned(self, act: Callable[[], T]) -> T:
+        """Plan and do. What was planned while somebody else wrote is planned again; from then on the lease is ours."""
+        try:
+            return act()
+        except Overtaken:
+            self.refresh()
+            return act()
 
     def check_lease(self) -> None:
         """Raise `Busy` when the right to change the cluster was lost; whoever changes something asks before."""

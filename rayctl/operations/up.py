@@ -21,7 +21,6 @@ from rayctl.errors import Interrupted, NodeFailure, NodesFailed, Unreachable, Us
 from rayctl.events import EventKind
 from rayctl.gcs.errors import GcsError, GcsUnauthenticated
 from rayctl.operations import hosts, joined, machines, notices, play
-from rayctl.operations.leases import Overtaken
 from rayctl.operations.select import select
 from rayctl.operations.session import Session
 from rayctl.operations.survey import Work, survey
@@ -91,21 +90,12 @@ def up(session: Session, options: UpOptions, confirm: Callable[[Sequence[str]], 
     writer = nullcontext() if options.check else session.one_writer(options.lock_timeout_s, accept_other=options.accept_other)
     try:
         with writer:
-            result = _until_not_overtaken(session, lambda: _Up(session, options, confirm).run())
+            result = session.replanned(lambda: _Up(session, options, confirm).run())
             if not options.check:
                 hosts.look(session)
             return replace(result, seconds=time.monotonic() - began)
     except (Interrupted, KeyboardInterrupt) as e:
         raise Interrupted(str(e) or "interrupted; what was done stays done", hint=_resume(session, options)) from None
-
-
-def _until_not_overtaken(session: Session, act: Callable[[], UpResult]) -> UpResult:
-    """What was planned while somebody else wrote is planned again; from then on the lease is ours."""
-    try:
-        return act()
-    except Overtaken:
-        session.refresh()
-        return act()
 
 
 def _resume(session: Session, options: UpOptions) -> str:

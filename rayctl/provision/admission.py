@@ -7,16 +7,13 @@ that Ansible was told to reach the host.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict
 
-from rayctl.errors import RayctlError, Unreachable
+from rayctl.errors import RayctlError
 from rayctl.providers.base import DeclaresHosts, Node
 from rayctl.providers.local import claims
 from rayctl.provision.deployment import Deployment
-from rayctl.state import paths, private, token
 from rayctl.transport.ssh import SshTransport
 
 
@@ -40,17 +37,3 @@ def cluster_id(deployment: Deployment, node: Node) -> str | None:
     if held := next((claim for claim in seen.claims if claim.holds), None):
         raise RayctlError(claims.taken(node.name, asdict(held)), hint=claims.release_hint(asdict(held)))
     return None
-
-
-def fetch_token(deployment: Deployment) -> None:
-    """Where another controller made the cluster's Ray token: have it from the head, if the head answers."""
-    file = paths.token_file(paths.home(os.environ), deployment.config.cluster_name)
-    head = deployment.head
-    if head is None or not deployment.config.auth.ray_token or token.read(file):
-        return
-    transport = deployment.transport(head)
-    assert isinstance(transport, SshTransport)
-    with suppress(Unreachable):
-        found = transport.ask({"op": "token", "state_dir": transport.connection.state_dir}).get("token", "")
-        if found:
-            private.create(file, str(found).encode())

@@ -68,14 +68,23 @@ class SshTransport:
         masters.stop(self.masters)
 
     def ask(self, request: Mapping[str, Any]) -> Message:
-        """One request to the node's end of the line and its reply. One line serves them all; fit for several threads."""
+        """One request about this node to its end of the line (`node/ops.py`), and the reply. Fit for several threads.
+
+        One line serves them all. Raises RayctlError with the node's word for what it cannot do.
+        """
         with self._lock:
-            line = self._standing_line()
-            line.send(request)
-            for reply in self._replies:
-                return reply
-            self._line = None
-            raise failures.ended(self.connection, line.close(), line.stderr)
+            reply = self._reply_to({**request, "state_dir": self.connection.state_dir})
+        if reply.get("failed"):
+            raise RayctlError(f"{self.connection.name}: {reply['message']}")
+        return reply
+
+    def _reply_to(self, request: Mapping[str, Any]) -> Message:
+        line = self._standing_line()
+        line.send(request)
+        for reply in self._replies:
+            return reply
+        self._line = None
+        raise failures.ended(self.connection, line.close(), line.stderr)
 
     def _standing_line(self) -> Channel:
         if self._line is None or self._line.process.poll() is not None:
@@ -94,10 +103,7 @@ class SshTransport:
 
     def cancel(self) -> bool:
         """See `Transport`."""
-        reply = self.ask({"op": "cancel", "state_dir": self.connection.state_dir})
-        if reply.get("failed"):
-            raise RayctlError(f"{self.connection.name}: {reply['message']}")
-        return bool(reply["stopped"])
+        return bool(self.ask({"op": "cancel"})["stopped"])
 
     def put(self, source: Path) -> str:
         """See `Transport`. The file is there whole or not at all, and nobody else can read it."""

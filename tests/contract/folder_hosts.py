@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rayctl.errors import Unreachable
+from rayctl.errors import RayctlError, Unreachable
 from rayctl.node.wire import Message
 from rayctl.transport import glance
 from rayctl.transport.connection import Connection
@@ -71,7 +71,10 @@ class FolderTransport(SshTransport):
     def ask(self, request: Mapping[str, Any]) -> Message:
         """See `SshTransport`."""
         words = (sys.executable, "-c", ANSWER, str(self.host.place), self.host.machine_id)
-        reply: Message = json.loads(self.host.run(*words, text=json.dumps(dict(request))))
+        text = json.dumps({**request, "state_dir": self.connection.state_dir})
+        reply: Message = json.loads(self.host.run(*words, text=text))
+        if reply.get("failed"):
+            raise RayctlError(f"{self.connection.name}: {reply['message']}")
         return reply
 
 

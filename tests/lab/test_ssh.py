@@ -335,7 +335,7 @@ def test_a_host_that_was_off_meanwhile_answers_at_once(hosts: Lab, cluster: Path
     reach.forget()
     assert took(transport.glance) < 3.0
     assert transport.glance().boot_id == hosts["h1"].boot_id() != before
-    assert transport.ask({"op": "lease_read", "state_dir": STATE})["boot_id"] != before
+    assert transport.ask({"op": "lease_read"})["boot_id"] != before
 
 
 def test_another_machine_at_the_address_is_refused_although_a_connection_was_open(hosts: Lab, cluster: Path) -> None:
@@ -381,10 +381,10 @@ def test_a_master_that_hangs_is_replaced(lab4: Lab, cluster: Path, own_sockets: 
 def test_a_host_that_allows_one_session_a_connection_gets_connections(hosts: Lab, cluster: Path) -> None:
     hosts["h1"].sshd("MaxSessions=1")
     transport = one(cluster, hosts["h1"])
-    assert transport.ask({"op": "lease_read", "state_dir": STATE})["lease"] is None
+    assert transport.ask({"op": "lease_read"})["lease"] is None
     assert transport.glance().hostname == "h1"
     assert transport.run("exit 7", {}) == 7
-    assert transport.ask({"op": "lease_read", "state_dir": STATE})["lease"] is None
+    assert transport.ask({"op": "lease_read"})["lease"] is None
 
 
 def test_a_host_that_takes_few_logins_at_once_is_asked_again(hosts: Lab, cluster: Path) -> None:
@@ -535,7 +535,7 @@ def test_down_leaves_no_connection_and_close_leaves_only_masters(lab4: Lab, clus
     connections = [connection(lab4["h2"], proxy_jump=jump), connection(lab4["h3"])]
     reach = reach_of(cluster, *connections)
     for mine in connections:
-        transport_to(reach, mine).ask({"op": "lease_read", "state_dir": STATE})
+        transport_to(reach, mine).ask({"op": "lease_read"})
     transport_to(reach, connections[1]).forward("127.0.0.1", 22)
     reach.close()
     assert [path for path in own_sockets.iterdir() if not re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{40}", path.name)] == []

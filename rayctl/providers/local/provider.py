@@ -213,18 +213,14 @@ class LocalProvider(Provider, DeclaresHosts):
 
     def _ask(self, host: Host, request: Mapping[str, Any]) -> dict[str, Any]:
         """One question to a host's end of the line. Raises `ProviderError`."""
-        connection = self._connection(host)
-        transport = self.reach.transport(connection)
+        transport = self.reach.transport(self._connection(host))
         assert isinstance(transport, SshTransport)
         try:
-            reply = transport.ask({**request, "state_dir": connection.state_dir})
+            return transport.ask(request)
         except Unreachable as problem:
             raise _transient(problem) from None
         except RayctlError as problem:
-            raise ProviderError(Category.INVALID, f"{host.name}: {problem.message}", hint=problem.hint) from None
-        if reply.get("failed"):
-            raise ProviderError(Category.INVALID, f"{host.name}: {reply['message']}")
-        return reply
+            raise ProviderError(Category.INVALID, problem.message, hint=problem.hint) from None
 
     def _claim(self, host: Host, request: Mapping[str, Any]) -> dict[str, Any]:
         reply = self._ask(host, {"op": "claim", "claim": request})

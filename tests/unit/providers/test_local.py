@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from rayctl.errors import Category, ProviderError, Refused, StateRefused, Unreachable
+from rayctl.errors import Category, ProviderError, RayctlError, Refused, StateRefused, Unreachable
 from rayctl.node import launched
 from rayctl.providers.base import Kind, LaunchRequest, Slot
 from rayctl.providers.local import LocalProvider
@@ -78,7 +78,9 @@ class FakeTransport(SshTransport):
         reply = self.reach.replies.get(self.connection.name, {"cluster_id": "id-1"})
         if isinstance(reply, Unreachable):
             raise reply
-        if request["op"] == "claim" and "held" not in reply and "failed" not in reply:
+        if reply.get("failed"):
+            raise RayctlError(f"{self.connection.name}: {reply['message']}")
+        if request["op"] == "claim" and "held" not in reply:
             self.reach.answers[self.connection.name] = glance(
                 claim(self.connection.name), token=request["claim"].get("token", "")
             )

@@ -137,7 +137,7 @@ def test_a_plays_own_options_go_first_and_ride_on_no_other_master(reach: Callabl
 
 def test_requests_share_one_line_which_is_opened_anew_when_it_broke(reach: Callable[..., Reach], ssh: Path) -> None:
     transport = to(reach(host("h1")), host("h1"))
-    ask = {"op": "lease_read", "state_dir": "~/.rayctl/c"}
+    ask = {"op": "lease_read"}
     assert [transport.ask(ask)["lease"], transport.ask(ask)["lease"]] == [None, None]
     assert len(calls(ssh)) == 1
     assert transport._line is not None
@@ -150,7 +150,7 @@ def test_requests_share_one_line_which_is_opened_anew_when_it_broke(reach: Calla
 def test_a_host_that_breaks_off_a_request_is_unreachable(reach: Callable[..., Reach], ssh: Path) -> None:
     (ssh / "h1.sh").write_text("echo 'ssh: connect to host h1 port 22: Connection refused' >&2; exit 255")
     with pytest.raises(Unreachable, match="nothing listens on its port 22"):
-        to(reach(host("h1")), host("h1")).ask({"op": "token", "state_dir": "~/.rayctl/c"})
+        to(reach(host("h1")), host("h1")).ask({"op": "token"})
 
 
 def test_a_folder_for_files_that_belongs_to_somebody_else_is_not_written_to(
