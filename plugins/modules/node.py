@@ -43,7 +43,7 @@ options:
     choices: [auto, always, never]
     default: auto
   rerun_from:
-    description: Run the set-up steps from this one on (the first is 1), though nothing changed.
+    description: Run the set-up steps from this one on (the first is 1), though nothing changed; 0 for no.
     type: int
 attributes:
   check_mode: {support: full, description: Says what would be copied, run and started.}

@@ -72,13 +72,19 @@ def up(cluster_file: Path, yes: bool, form: str, verbose: int, **flags: Any) -> 
     \b
     Example: rayctl up cluster.yaml --max-workers 8 --no-restart
     """
-    options = _up_options(flags)
-    overrides = {key: flags[key] for key in ("cluster_name", "min_workers", "max_workers")}
-    from rayctl.operations.up import up as bring_up
+    from rayctl.operations import ahead
 
-    with operation("up", cluster_file, overrides, form=form, verbosity=verbose) as session:
-        session.bus.register_secret(options.become_password)
-        result = bring_up(session, options, asker(session, yes or options.check))
+    overrides = {key: flags[key] for key in ("cluster_name", "min_workers", "max_workers")}
+    forced = bool(flags["rerun"] or flags["restart"] or flags["restart_only"])
+    stamped = {**overrides, "limit": flags["limit"], "no_restart": flags["no_restart"]}
+    with ahead.of_up(cluster_file, stamped, forced=forced, check=flags["check"]) as ansible:
+        options = _up_options(flags)
+        from rayctl.operations.up import up as bring_up
+
+        with operation("up", cluster_file, overrides, form=form, verbosity=verbose) as session:
+            session.ansible_ahead = ansible
+            session.bus.register_secret(options.become_password)
+            result = bring_up(session, options, asker(session, yes or options.check))
     if form == "text":
         click.echo(_up_text(session, result, flags))
 

@@ -6,6 +6,7 @@ Imported by every `rayctl` call, so nothing heavy is imported here or at the top
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import Any
@@ -70,6 +71,7 @@ def main() -> None:
     except (BrokenPipeError, ReaderGone):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    gc.freeze()  # the interpreter's end would look through all that was imported, for nothing
     sys.exit(code)
 
 

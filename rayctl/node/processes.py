@@ -17,7 +17,6 @@ import re
 import signal
 import socket
 import time
-import uuid
 from typing import Iterable, NamedTuple, Sequence
 
 RAY = "RAYCTL_NODE"
@@ -127,6 +126,8 @@ def machine_id(files: Sequence[str] = MACHINE_ID_FILES) -> str:
 
 def machine_id_of(hostname: str) -> str:
     """The machine id of a host that has none of its own."""
+    import uuid
+
     return uuid.uuid5(uuid.NAMESPACE_DNS, hostname).hex
 
 

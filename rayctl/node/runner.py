@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import traceback
 
 from . import claim, claims, control, handover, hub, processes, ray, state
 from .run import Relogin, Run
@@ -59,10 +58,16 @@ def _become_runner(request: Message, folder: str, told: int) -> None:
     except state.NodeError as e:
         _say(told, str(e))
     except BaseException:
-        traceback.print_exc()
+        _print_traceback()
         sys.stderr.flush()
     finally:
         os._exit(0)
+
+
+def _print_traceback() -> None:
+    import traceback
+
+    traceback.print_exc()
 
 
 def _say(told: int, word: str) -> None:
@@ -108,7 +113,7 @@ def _outcome(request: Message, folder: str, talk: hub.Hub) -> Message:
     except state.NodeError as e:
         return failed(str(e))
     except Exception as e:
-        traceback.print_exc()
+        _print_traceback()
         return failed("the node's runner failed: %s: %s; its log is %s" % (type(e).__name__, e, log_of(folder)))
 
 

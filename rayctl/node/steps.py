@@ -14,7 +14,6 @@ import shlex
 import signal
 import subprocess
 import time
-import uuid
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Protocol
 
 from . import ending, noise
@@ -85,7 +84,7 @@ class Command(NamedTuple):
 
 def command_of(text: str, env: Dict[str, str], check: str = "") -> Command:
     """A command with a mark of its own."""
-    return Command(text, env, check, uuid.uuid4().hex)
+    return Command(text, env, check, os.urandom(16).hex())
 
 
 class Shell(Protocol):

@@ -13,7 +13,6 @@ import os
 import select
 import signal
 import socket
-import tempfile
 from typing import Any, BinaryIO, Dict, List, NamedTuple, NoReturn
 
 from .processes import Process
@@ -49,6 +48,8 @@ def main(line: socket.socket, requests: BinaryIO, out: int) -> None:
         signal.signal(number, _leave)
     command = Command(*json.loads(requests.readline().decode("utf-8")))
     _go_where_root_may_be()
+    import tempfile
+
     try:
         # not beside the log: root may not read, and not write, in a home that is mounted by NFS
         with tempfile.TemporaryDirectory(prefix="rayctl-") as folder:

@@ -125,7 +125,7 @@ def run(session: Session, playbook: Playbook, steps: Mapping[str, Steps], timeou
         driver.cancel()
 
     with on_interrupt(interrupt) as interrupted:
-        outcome = driver.run()
+        outcome = driver.run(session.ansible())
         left = _cancel_on_nodes(session, playbook.limit) if outcome.status in ("canceled", "timeout") else []
     session.deployment.forget()  # what the nodes told before is old, such as where the head's GCS listens
     if interrupted.is_set():

@@ -20,6 +20,7 @@ from rayctl.operations import unbuilt
 from rayctl.operations.leases import Overtaken, seen_on, store_on
 from rayctl.providers.base import DeclaresHosts, Node, Provider
 from rayctl.providers.registry import provider_for
+from rayctl.provision.ansible_process import AnsibleProcess
 from rayctl.provision.deployment import Deployment
 from rayctl.state import cluster, holder, keeper, lease, lock, paths, private
 from rayctl.transport.base import Transport
@@ -43,7 +44,7 @@ class Session:
     """One operation on one cluster. `overrides` are the flags that change what the file says.
 
     `head_only`: the operation has to do with the head alone, so no other host is asked. `first_contacts` are the host keys
-    that it was the first to see, by the host's name.
+    that it was the first to see, by the host's name. `ansible_ahead` loads itself for the first play.
     """
 
     operation: str
@@ -55,6 +56,8 @@ class Session:
     head_only: bool = False
     first_contacts: dict[str, str] = field(default_factory=dict)
     _deployment: Deployment | None = None
+    ansible_ahead: AnsibleProcess | None = None
+    _playing: list[AnsibleProcess] = field(default_factory=list)
     _writer: _Writer | None = None
 
     @classmethod
@@ -109,8 +112,21 @@ class Session:
             self._deployment.forget()
         self._deployment = None
 
+    # ---- Ansible
+    def expect_play(self) -> None:
+        """Let Ansible load itself while the rest is found out."""
+        self.ansible_ahead = self.ansible_ahead or AnsibleProcess()
+
+    def ansible(self) -> AnsibleProcess:
+        """One that is fit for a play. It may still be about to end when the play is over; `close` waits for that."""
+        taken, self.ansible_ahead = self.ansible_ahead or AnsibleProcess(), None
+        self._playing.append(taken)
+        return taken
+
     def close(self) -> None:
-        """End what is held open to hosts; connections that others may use stay."""
+        """End what is held open, to hosts too; connections that others may use stay."""
+        for ansible in [*self._playing, *([self.ansible_ahead] if self.ansible_ahead else [])]:
+            ansible.close()
         if self._deployment is not None:
             self._deployment.reach.close()
 
@@ -211,6 +227,11 @@ class Session:
         self.bus.emit(EventKind.ERROR, text=f"the lease on the cluster was lost: {why}")
 
     # ---- this controller's memory
+    @property
+    def met(self) -> bool:
+        """Whether this controller has had to do with a cluster of this name."""
+        return cluster.load(paths.record_file(self.root, self.name)) is not None
+
     def record(self, cluster_id: str, *, accept_other: bool = False) -> cluster.ClusterRecord:
         """What this controller knows of the cluster, after the provider told its identity. Raises `Refused` for another's."""
         path = paths.record_file(self.root, self.name)

@@ -90,9 +90,9 @@ def up(session: Session, options: UpOptions, confirm: Callable[[Sequence[str]], 
     writer = nullcontext() if options.check else session.one_writer(options.lock_timeout_s, accept_other=options.accept_other)
     try:
         with writer:
+            if not options.check and not session.met:
+                session.expect_play()
             result = session.replanned(lambda: _Up(session, options, confirm).run())
-            if not options.check:
-                hosts.look(session)
             return replace(result, seconds=time.monotonic() - began)
     except (Interrupted, KeyboardInterrupt) as e:
         raise Interrupted(str(e) or "interrupted; what was done stays done", hint=_resume(session, options)) from None
@@ -122,14 +122,17 @@ class _Up:
         lines = machines.explain(wanted) + _lines(works)
         if self.options.check:
             return self._check(works, lines)
+        hosts.look(self.session)
         if not lines:
             return self._known(works)
+        self.session.expect_play()
         self.confirm(lines)
         silent = self._silent()
         if wanted:
             self.launched, self.failures = machines.apply(self.session, wanted)
             self.session.take_lease()
             works = self._survey(self._existing())
+            hosts.look(self.session)
         self._play([work for work in works if work.needed])
         return self._result([*works, *self._late(silent)], JOIN_S)
 
@@ -151,6 +154,7 @@ class _Up:
         self.launched += launched
         self.failures += [failure for failure in failures if failure.node not in known]
         works = self._survey([node for node in self._existing() if node.name in late])
+        hosts.look(self.session)
         self._play([work for work in works if work.needed])
         return works
 
@@ -199,7 +203,7 @@ class _Up:
         names = tuple(work.node.name for work in works)
         playbook = Playbook(
             "up", self.session.loaded.path.resolve(), self.session.overrides, names,
-            {"rayctl_restart": self.node_options.restart, "rayctl_rerun_from": self.options.rerun_from or 0},
+            {"ray_node_restart": self.node_options.restart, "ray_node_rerun_from": self.options.rerun_from or 0},
             self.options.check, self.options.diff, self.node_options.phases, self.options.become_password,
         )  # fmt: skip
         steps = {work.node.name: work.steps for work in works}

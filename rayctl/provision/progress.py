@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from rayctl.node.wire import Message
 
 VARIABLE = "RAYCTL_PROGRESS"
+LOOK_S = 0.02
 Report = Callable[[Message], None]
 
 
@@ -80,4 +81,4 @@ class Follower:
                 self._tick()
                 if ended:
                     return
-                self._ended.wait(0.05)
+                self._ended.wait(LOOK_S)

@@ -5,6 +5,8 @@
         controller.json             this controller's identity
         clusters/<name>/            cluster.json, lock, token
         runs/<name>/<operation>/    the events of the last runs, a file each
+        ansible/                    the folders of playbook runs under way
+        settled/                    which cluster files have been brought about as they are
         embedded/<name>/            nodes that live on this machine
 
 Pure: no function here touches the disk. `private.private_dir` makes a folder when something is to be put into it.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rayctl.events import Event
-from rayctl.state import cluster, holder, lock, private, token
+from rayctl.state import cluster, files, holder, lock, private, settled, token
 from rayctl.state.cluster import ClusterRecord
 from rayctl.state.holder import Holder
 from rayctl.state.lease import FileLeaseStore, Lease
@@ -36,6 +36,11 @@ def test_cluster_of_version_1(home: Path) -> None:
         created=1767182587.25,
         sequences={"gpu": 12, "cpu": 3},
     )
+
+
+def test_settled_of_version_1(home: Path) -> None:
+    read = files.read(home / "settled.json", settled.KIND, settled.VERSION)
+    assert read == {"stamp": "5f2b7c1d9e8a4b60112233445566778a"}
 
 
 def test_controller_of_version_1(home: Path) -> None:
