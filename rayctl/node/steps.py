@@ -9,7 +9,9 @@ never holds the step, and 200 MB of output cost neither memory nor the last line
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
+import select
 import shlex
 import signal
 import subprocess
@@ -98,6 +100,9 @@ class Shell(Protocol):
     def poll(self) -> Optional[int]:
         """Its exit code, None while it runs. A death by signal n is 128 + n."""
 
+    def signs(self) -> List[int]:
+        """File descriptors that become readable when `poll` may have something new to tell; none where nothing tells of it."""
+
     def excuse(self) -> str:
         """Why it ended before it came to the command; empty when it came to it."""
 
@@ -114,6 +119,7 @@ class LoginShell:
     def __init__(self, command: Command, files: str) -> None:
         self.command = command
         self._script, self._begun = files + ".sh", files + ".begun"
+        self._signs: List[int] = []
 
     def start(self, out: int) -> None:
         """See `Shell`."""
@@ -124,6 +130,8 @@ class LoginShell:
             self._child = subprocess.Popen(
                 argv, stdin=null, stdout=out, stderr=subprocess.STDOUT, env=env, start_new_session=True
             )
+        with contextlib.suppress(AttributeError, OSError):  # Python 3.8, old kernels, containers that do not allow it
+            self._signs = [os.pidfd_open(self._child.pid)]
 
     def _write_script(self) -> None:
         if os.path.exists(self._begun):
@@ -138,6 +146,10 @@ class LoginShell:
         rc = self._child.poll()
         return 128 - rc if rc is not None and rc < 0 else rc
 
+    def signs(self) -> List[int]:
+        """See `Shell`."""
+        return self._signs
+
     def excuse(self) -> str:
         """See `Shell`."""
         return "" if os.path.exists(self._begun) else NEVER_BEGAN % (self.poll() or 0)
@@ -148,6 +160,8 @@ class LoginShell:
 
     def close(self) -> None:
         """See `Shell`."""
+        while self._signs:
+            os.close(self._signs.pop())
 
 
 class Step:
@@ -193,6 +207,10 @@ class Step:
         if self.timeout_s and self.seconds > self.timeout_s:
             return self.stop("timeout")
         return None
+
+    def rest(self, seconds: float) -> None:
+        """Until there may be something to look at, for so long at most."""
+        select.select(self._shell.signs(), [], [], seconds)
 
     def stop(self, state: str = "stopped") -> Result:
         """End it with everything it started that still belongs to it."""
@@ -258,5 +276,5 @@ def _follow(step: Step, tick: Callable[[], Any], cancelled: Callable[[], bool], 
         if result is not None:
             return result
         tick()
-        time.sleep(pause)
+        step.rest(pause)
         pause = min(pause * 1.5, 0.05)

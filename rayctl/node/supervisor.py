@@ -93,9 +93,9 @@ def supervise(shell: LoginShell, line: socket.socket, out: int) -> Outcome:
 
 
 def _left_when_over(shell: LoginShell, line: socket.socket) -> List[Process]:
-    pause = 0.002
+    pause, order = 0.002, line.fileno()
     while shell.poll() is None:
-        if select.select([line], [], [], pause)[0]:  # after its request the runner sends nothing but the end
+        if order in select.select([order, *shell.signs()], [], [], pause)[0]:  # all that the runner still sends is the end
             return shell.end()
         pause = min(pause * 1.5, 0.05)
     return []

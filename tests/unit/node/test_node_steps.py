@@ -146,6 +146,26 @@ def test_a_daemon_that_keeps_its_output_open_holds_nobody(shell: Shell) -> None:
     os.kill(int((shell.folder / "pid").read_text()), signal.SIGKILL)  # alive: a step that ended well leaves its daemons
 
 
+def test_the_end_of_a_step_wakes_who_waits_for_it(shell: Shell) -> None:
+    step = Step(LoginShell(command_of("sleep 0.2", shell.env), str(shell.log)), str(shell.log))
+    step.start()
+    began = time.monotonic()
+    while step.look() is None:
+        step.rest(30.0)
+    assert time.monotonic() - began < 20.0
+    step.close()
+
+
+def test_without_a_sign_of_its_end_it_is_looked_at_now_and_then(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(_: int) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "pidfd_open", forbidden)
+    assert shell.run("sleep 0.1; exit 3").rc == 3
+    monkeypatch.delattr(os, "pidfd_open")
+    assert shell.run("sleep 0.1; exit 4").rc == 4
+
+
 def test_a_step_out_of_time_is_ended_and_says_what_it_printed(shell: Shell) -> None:
     result = shell.run("echo begun; sleep 62", timeout_s=0.5)
     assert (result.state, result.tail) == ("timeout", ["begun"])
