@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from rayctl.config.load import Loaded, load
 from rayctl.config.model import ClusterConfig
@@ -20,11 +20,13 @@ from rayctl.operations import unbuilt
 from rayctl.operations.leases import Overtaken, seen_on, store_on
 from rayctl.providers.base import DeclaresHosts, Node, Provider
 from rayctl.providers.registry import provider_for
-from rayctl.provision.ansible_process import AnsibleProcess
 from rayctl.provision.deployment import Deployment
 from rayctl.state import cluster, holder, keeper, lease, lock, paths, private
 from rayctl.transport.base import Transport
 from rayctl.transport.hostkeys import Pinned
+
+if TYPE_CHECKING:
+    from rayctl.provision.ansible_process import AnsibleProcess
 
 T = TypeVar("T")
 
@@ -55,8 +57,8 @@ class Session:
     root: Path
     head_only: bool = False
     first_contacts: dict[str, str] = field(default_factory=dict)
-    _deployment: Deployment | None = None
     ansible_ahead: AnsibleProcess | None = None
+    _deployment: Deployment | None = None
     _playing: list[AnsibleProcess] = field(default_factory=list)
     _writer: _Writer | None = None
 
@@ -115,13 +117,17 @@ class Session:
     # ---- Ansible
     def expect_play(self) -> None:
         """Let Ansible load itself while the rest is found out."""
+        from rayctl.provision.ansible_process import AnsibleProcess
+
         self.ansible_ahead = self.ansible_ahead or AnsibleProcess()
 
     def ansible(self) -> AnsibleProcess:
         """One that is fit for a play. It may still be about to end when the play is over; `close` waits for that."""
-        taken, self.ansible_ahead = self.ansible_ahead or AnsibleProcess(), None
-        self._playing.append(taken)
-        return taken
+        self.expect_play()
+        assert self.ansible_ahead is not None
+        self._playing.append(self.ansible_ahead)
+        self.ansible_ahead = None
+        return self._playing[-1]
 
     def close(self) -> None:
         """End what is held open, to hosts too; connections that others may use stay."""
