@@ -44,7 +44,7 @@ def apply(session: Session, wanted: Machines) -> tuple[list[Node], list[NodeFail
         failures += missing
         if launch.kind is Kind.HEAD and not nodes:
             break  # workers without a head would cost money and do nothing
-    session.refresh()
+    session.list_again()
     return launched, failures
 
 

@@ -112,6 +112,10 @@ class Session:
         """Ask the provider again, at the next use."""
         if self._deployment is not None:
             self._deployment.forget()
+        self.list_again()
+
+    def list_again(self) -> None:
+        """The same after a change of ours: of hosts that it was not about, what they told stands."""
         self._deployment = None
 
     # ---- Ansible

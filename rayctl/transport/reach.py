@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import wait
 from pathlib import Path
 
@@ -64,13 +64,15 @@ class Reach:
             said = {name: _answer(self._looks[name]) for name in silent if self._looks[name].answer.done()}
             return {name: answer for name, answer in said.items() if answer is not self._answers[name]}
 
-    def forget(self) -> None:
-        """What hosts told is old: they are asked again at the next look, less those that have not answered yet."""
+    def forget(self, names: Collection[str] | None = None) -> None:
+        """What hosts told, all or these, is old: they are asked again at the next look, less those that are still silent."""
         with self._lock:
+            old = self._answers.keys() if names is None else names
             came = {name for name, answer in self.late().items() if isinstance(answer, Glance)}
             self._answers = {
-                name: answer for name, answer in self._answers.items() if isinstance(answer, Unreachable) and name not in came
-            }
+                name: answer for name, answer in self._answers.items()
+                if name not in old or (isinstance(answer, Unreachable) and name not in came)
+            }  # fmt: skip
 
     def pinned(self) -> Mapping[str, Pinned]:
         """The keys that were believed at first contact, by the host's name; those of hosts on the way by ssh's."""

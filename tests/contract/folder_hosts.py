@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,9 +105,9 @@ class FolderReach(Reach):
         """See `Reach`."""
         return FolderTransport(self._host(connection), connection)
 
-    def forget(self) -> None:
+    def forget(self, names: Collection[str] | None = None) -> None:
         """See `Reach`."""
-        self._known = {}
+        self._known = {name: known for name, known in self._known.items() if names is not None and name not in names}
 
     def close_masters(self) -> None:
         """There are none."""

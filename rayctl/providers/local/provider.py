@@ -94,7 +94,7 @@ class LocalProvider(Provider, DeclaresHosts):
     def bootstrap(self, cluster_id: str, *, deadline_s: float = DEADLINE_S) -> str:  # noqa: ARG002
         """See `Provider`. Raises `Refused` when somebody else has the head's host."""
         reply = self._claim(self._head, claims.founding(self.cluster_name, cluster_id, self._head))
-        self.reach.forget()
+        self.reach.forget([self._head.name])
         return str(reply["cluster_id"])
 
     def list_nodes(self, *, deadline_s: float = DEADLINE_S) -> list[Node]:  # noqa: ARG002
@@ -121,7 +121,7 @@ class LocalProvider(Provider, DeclaresHosts):
                 errors[slot.name] = problem
 
         _side_by_side(claim, request.slots)
-        self.reach.forget()
+        self.reach.forget([slot.name for slot in request.slots])
         names = {slot.name for slot in request.slots}.difference(errors)
         nodes = tuple(node for node in self.list_nodes() if node.name in names)
         first = next((errors[slot.name] for slot in request.slots if slot.name in errors), None)
@@ -131,7 +131,7 @@ class LocalProvider(Provider, DeclaresHosts):
         """See `Provider`. Ends the node's runner and all its processes, removes its folder, releases the claim."""
         cluster_id = self._identity()
         results = self._each([id for id in ids if id in self.hosts], lambda host: self._released(host, cluster_id))
-        self.reach.forget()
+        self.reach.forget(ids)
         return {**dict.fromkeys(ids), **results}
 
     def set_tags(
@@ -145,7 +145,7 @@ class LocalProvider(Provider, DeclaresHosts):
         cluster_id = self._identity()
         request = {"op": "set_tags", "cluster_id": cluster_id, "tags": dict(tags)}
         results = self._each(ids, lambda host: self._ask(host, request))
-        self.reach.forget()
+        self.reach.forget(ids)
         return results
 
     def connection(self, node: Node) -> Connection:
@@ -158,7 +158,7 @@ class LocalProvider(Provider, DeclaresHosts):
             raise ProviderError(Category.INVALID, f"cluster {self.cluster_name} still has nodes: {left}")
         if head := self._founded():
             self._released(self._head, head.cluster_id)
-            self.reach.forget()
+            self.reach.forget([self._head.name])
         self.reach.close_masters()
         if silence := self.silent().get(self._head.name):
             raise self._not_now(silence)

@@ -6,7 +6,7 @@ What hosts answer is given here; `tests/contract` lets the node's own code answe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -54,6 +54,7 @@ class FakeReach(Reach):
         self.replies: dict[str, dict[str, Any] | Unreachable] = {}
         self.asked: list[tuple[str, str]] = []
         self.looked: list[list[str]] = []
+        self.forgotten: list[list[str]] = []
         self.closed = False
 
     def look(self, connections: Sequence[Connection]) -> Mapping[str, Glance | Unreachable]:
@@ -63,7 +64,8 @@ class FakeReach(Reach):
     def transport(self, connection: Connection) -> SshTransport:
         return FakeTransport(self, connection)
 
-    def forget(self) -> None: ...
+    def forget(self, names: Collection[str] | None = None) -> None:
+        self.forgotten.append(sorted(names or self.answers))
 
     def close_masters(self) -> None:
         self.closed = True
@@ -183,6 +185,14 @@ def test_a_taken_head_is_refused_with_its_owner() -> None:
         "h is taken by the cluster theirs of its user bob (claimed by bob@desk), for another 120 s; nothing was touched."
     )
     assert "Ask bob@desk to run `rayctl down` for theirs" in caught.value.hint
+
+
+def test_after_a_change_only_the_hosts_that_it_was_about_are_asked_anew() -> None:
+    found, reach = provider(glance(claim("h")), glance(), glance())
+    found.bootstrap("id-1")
+    found.launch(workers_wanted("w2"))
+    found.terminate(["w2"])
+    assert reach.forgotten == [["h"], ["w2"], ["w2"]]
 
 
 def test_a_taken_worker_is_a_shortfall_by_its_name() -> None:

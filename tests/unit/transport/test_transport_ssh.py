@@ -193,6 +193,16 @@ def test_all_hosts_are_looked_at_once(reach: Callable[..., Reach], ssh: Path) ->
     assert len(calls(ssh)) == 21
 
 
+def test_what_a_change_was_not_about_stands(reach: Callable[..., Reach], ssh: Path) -> None:
+    hosts = [host(f"h{number}") for number in range(3)]
+    one = reach(*hosts)
+    before = one.look(hosts)
+    one.forget(["h1"])
+    after = one.look(hosts)
+    assert [after[name] is before[name] for name in ("h0", "h1", "h2")] == [True, False, True]
+    assert len(calls(ssh)) == 4
+
+
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(looks, "GRACE_S", 0.3)
