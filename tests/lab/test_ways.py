@@ -3,10 +3,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
 import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from .clusters import Cluster, note
 from .rig import Lab
@@ -35,6 +42,31 @@ def test_a_key_that_one_worker_does_not_take_is_that_workers_failure_alone(clust
     assert said.count("✗ h4") == 1
     assert str(cluster.lab.key) in said
     assert cluster.counts("starts") == {**everywhere(1), "h4": 0}
+
+
+@pytest.fixture
+def agent(cluster: Cluster) -> Iterator[str]:
+    """The socket of an ssh-agent that has the lab's key."""
+    folder = Path(tempfile.mkdtemp(prefix="rca-"))  # short, for a socket
+    address = str(folder / "s")
+    with subprocess.Popen(["ssh-agent", "-D", "-a", address], stdout=subprocess.DEVNULL) as process:
+        while not (folder / "s").exists() and process.poll() is None:
+            time.sleep(0.01)
+        subprocess.run(["ssh-add", "-q", str(cluster.lab.key)], env={**os.environ, "SSH_AUTH_SOCK": address}, check=True)
+        yield address
+        process.terminate()
+    shutil.rmtree(folder)
+
+
+def test_a_key_that_only_the_agent_has_is_enough_for_commands_mounts_and_ansible(cluster: Cluster, agent: str) -> None:
+    del cluster.auth["ssh_private_key"]
+    (cluster.folder / "sent.txt").write_text("sent")
+    cluster.write(note("setup"), file_mounts={"~/sent.txt": str(cluster.folder / "sent.txt")})
+    assert "does not let ray in" in cluster.up(code=4).stderr, "nobody has the key"
+    cluster.env["SSH_AUTH_SOCK"] = agent
+    cluster.up()
+    assert cluster.counts("starts") == everywhere(1)
+    assert cluster.rayctl("exec", "cat sent.txt").stdout == "sent"
 
 
 def test_first_contact_is_shown_once_and_status_marks_it(cluster: Cluster) -> None:
