@@ -16,7 +16,7 @@ def explain(error: BaseException) -> int:
         import traceback
 
         traceback.print_exception(error)
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):  # click makes the one of the other
         click.echo("interrupted", err=True)
         return 130
     if not isinstance(error, RayctlError):

@@ -244,3 +244,16 @@ def test_anything_but_yes_touches_nothing(answer: str, error: type[Exception]) -
     result = CliRunner().invoke(asking, input=answer)
     assert isinstance(result.exception, error)
     assert "Cluster demo:\n  launch the head\nGo on? [y/N]" in result.stderr
+
+
+def test_ctrl_c_before_anything_has_begun_is_an_interrupt_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rayctl.operations import ahead
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ahead, "of_up", interrupted)
+    assert run(monkeypatch, "up", "c.yaml", "-y") == 130
+    assert capsys.readouterr().err.strip() == "interrupted"
