@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +29,10 @@ def of_up(file: Path, flags: Mapping[str, Any], *, forced: bool, check: bool) ->
     ansible = _started() if expected and root.is_dir() and file.is_file() else None
     done = False
     try:
-        yield ansible
+        with closing(ansible) if ansible else nullcontext():
+            yield ansible
         done = True
     finally:
-        if ansible is not None:
-            ansible.close()
         if done and not check:
             settled.settle(root, file, flags)
         elif not check:

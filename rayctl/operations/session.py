@@ -7,7 +7,7 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -46,7 +46,8 @@ class Session:
     """One operation on one cluster. `overrides` are the flags that change what the file says.
 
     `head_only`: the operation has to do with the head alone, so no other host is asked. `first_contacts` are the host keys
-    that it was the first to see, by the host's name. `ansible_ahead` loads itself for the first play.
+    that it was the first to see, by the host's name. `ansible_ahead` loads itself for the first play; who gives one
+    ends it.
     """
 
     operation: str
@@ -59,7 +60,7 @@ class Session:
     first_contacts: dict[str, str] = field(default_factory=dict)
     ansible_ahead: AnsibleProcess | None = None
     _deployment: Deployment | None = None
-    _playing: list[AnsibleProcess] = field(default_factory=list)
+    _held: ExitStack = field(default_factory=ExitStack)
     _writer: _Writer | None = None
 
     @classmethod
@@ -123,20 +124,18 @@ class Session:
         """Let Ansible load itself while the rest is found out."""
         from rayctl.provision.ansible_process import AnsibleProcess
 
-        self.ansible_ahead = self.ansible_ahead or AnsibleProcess()
+        self.ansible_ahead = self.ansible_ahead or self._held.enter_context(closing(AnsibleProcess()))
 
     def ansible(self) -> AnsibleProcess:
         """One that is fit for a play. It may still be about to end when the play is over; `close` waits for that."""
         self.expect_play()
-        assert self.ansible_ahead is not None
-        self._playing.append(self.ansible_ahead)
-        self.ansible_ahead = None
-        return self._playing[-1]
+        taken, self.ansible_ahead = self.ansible_ahead, None
+        assert taken is not None
+        return taken
 
     def close(self) -> None:
         """End what is held open, to hosts too; connections that others may use stay."""
-        for ansible in [*self._playing, *([self.ansible_ahead] if self.ansible_ahead else [])]:
-            ansible.close()
+        self._held.close()
         if self._deployment is not None:
             self._deployment.reach.close()
 
@@ -237,11 +236,6 @@ class Session:
         self.bus.emit(EventKind.ERROR, text=f"the lease on the cluster was lost: {why}")
 
     # ---- this controller's memory
-    @property
-    def met(self) -> bool:
-        """Whether this controller has had to do with a cluster of this name."""
-        return cluster.load(paths.record_file(self.root, self.name)) is not None
-
     def record(self, cluster_id: str, *, accept_other: bool = False) -> cluster.ClusterRecord:
         """What this controller knows of the cluster, after the provider told its identity. Raises `Refused` for another's."""
         path = paths.record_file(self.root, self.name)

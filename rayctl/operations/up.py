@@ -90,8 +90,6 @@ def up(session: Session, options: UpOptions, confirm: Callable[[Sequence[str]], 
     writer = nullcontext() if options.check else session.one_writer(options.lock_timeout_s, accept_other=options.accept_other)
     try:
         with writer:
-            if not options.check and not session.met:
-                session.expect_play()
             result = session.replanned(lambda: _Up(session, options, confirm).run())
             return replace(result, seconds=time.monotonic() - began)
     except (Interrupted, KeyboardInterrupt) as e:
@@ -122,7 +120,6 @@ class _Up:
         lines = machines.explain(wanted) + _lines(works)
         if self.options.check:
             return self._check(works, lines)
-        hosts.look(self.session)
         if not lines:
             return self._known(works)
         self.session.expect_play()
@@ -132,7 +129,6 @@ class _Up:
             self.launched, self.failures = machines.apply(self.session, wanted)
             self.session.take_lease()
             works = self._survey(self._existing())
-            hosts.look(self.session)
         self._play([work for work in works if work.needed])
         return self._result([*works, *self._late(silent)], JOIN_S)
 
@@ -154,7 +150,6 @@ class _Up:
         self.launched += launched
         self.failures += [failure for failure in failures if failure.node not in known]
         works = self._survey([node for node in self._existing() if node.name in late])
-        hosts.look(self.session)
         self._play([work for work in works if work.needed])
         return works
 
@@ -192,6 +187,8 @@ class _Up:
 
     def _survey(self, nodes: Sequence[Node], *, head_restarts: bool = False) -> list[Work]:
         works = survey(self.session, self.node_options, nodes, head_restarts=head_restarts)
+        if not self.options.check:
+            hosts.look(self.session)
         steps = max((len(work.plan["steps"]) for work in works), default=0)
         if self.options.rerun_from and works and self.options.rerun_from > max(steps, 1):
             raise UsageError(f"--rerun {self.options.rerun_from}: there are only {steps} set-up steps")

@@ -21,6 +21,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -36,6 +37,7 @@ from rayctl.transport.local import OWNER
 
 GRACE_S = 12.0  # for Ansible to end its workers, and those to end the nodes' steps
 BEGIN_S = 1.0
+CLOSE_S = 0.02
 FOLDER = "RAYCTL_RUN_FOLDER"  # names the run's folder to Ansible
 NAME = "ansible-playbook"  # as which it is known in the list of processes
 STANDBY = ("-P", "-m", "rayctl.provision.standby", NAME)
@@ -61,6 +63,7 @@ class AnsibleProcess:
         self.sink.touch(0o600)
         self.events: list[dict[str, Any]] = []
         self._playing = False
+        self._asked_at: float | None = None
         self._begun = threading.Event()
         self.status = ""
         words, self._orders = os.pipe()
@@ -111,21 +114,30 @@ class AnsibleProcess:
         self._thread.join(patience_s)
         return not self._thread.is_alive()
 
-    def signal(self, number: int) -> None:
-        """SIGTERM asks it to end, SIGKILL ends it; its workers then see that it is gone."""
+    def stop(self) -> None:
+        """Ask it to end, and kill it when it was asked GRACE_S ago: to be called until it has ended. Its workers see that."""
+        now = time.monotonic()
+        if self._asked_at is None:
+            self._asked_at = now
+            self._signal(signal.SIGTERM)
+        elif now - self._asked_at > GRACE_S:
+            self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
         for pid in _children_of(os.getpid(), with_word=str(self.folder)):
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
     def close(self) -> None:
-        """See to its end, and leave nothing behind. One that plays gets time to end by itself, and to heed a SIGTERM."""
+        """See to its end, and leave nothing behind. One that plays gets time to end by itself."""
         self._dismiss()
-        if self._playing and not self.ended(GRACE_S):
-            self.signal(signal.SIGTERM)
+        if self._playing:
             self.ended(GRACE_S)
-        while not self.ended(0):  # it may be that it has not even been started yet
-            self.signal(signal.SIGKILL)
-            self.ended(0.02)
+        while not self.ended(CLOSE_S):
+            if self._playing:
+                self.stop()
+            else:  # it may be that it has not even been started yet
+                self._signal(signal.SIGKILL)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _dismiss(self) -> None:

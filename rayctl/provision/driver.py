@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from rayctl.provision.ansible_process import FOLDER, GRACE_S, AnsibleProcess
+from rayctl.provision.ansible_process import FOLDER, AnsibleProcess
 from rayctl.provision.progress import Follower
 
 FORKS = 200
@@ -83,8 +82,6 @@ class Driver:
         self._all_told = threading.Event()
         self._cancel = threading.Event()
         self._timed_out = False
-        self._asked_at: float | None = None
-        self._killed = False
         self._began = time.monotonic()
 
     def cancel(self) -> None:
@@ -102,11 +99,12 @@ class Driver:
             with Follower(ansible.sink, self._take, self._on_tick):
                 ansible.play(self._words())
                 while not ansible.ended(0):
-                    self._stop(ansible)
+                    if self._is_over():
+                        ansible.stop()
                     if self._all_told.wait(POLL_S):
                         return self._ended("successful")
         except BaseException:
-            ansible.signal(signal.SIGTERM)
+            ansible.stop()
             raise
         for event in ansible.events:
             self._learn(event)
@@ -156,15 +154,7 @@ class Driver:
         if data.get("res", {}).get("diff"):
             self._outcome.diffs[data["host"]] = data["res"]["diff"]
 
-    def _stop(self, ansible: AnsibleProcess) -> None:
-        """After a cancel or when the time is up: ask it to stop, and later make it."""
-        now = time.monotonic()
-        self._timed_out = self._timed_out or bool(self.timeout_s and now - self._began > self.timeout_s)
-        if not (self._cancel.is_set() or self._timed_out):
-            return
-        if self._asked_at is None:
-            self._asked_at = now
-            ansible.signal(signal.SIGTERM)
-        elif now - self._asked_at > GRACE_S and not self._killed:
-            self._killed = True
-            ansible.signal(signal.SIGKILL)
+    def _is_over(self) -> bool:
+        """Whether it was cancelled, or the time is up."""
+        self._timed_out = self._timed_out or bool(self.timeout_s and time.monotonic() - self._began > self.timeout_s)
+        return self._cancel.is_set() or self._timed_out

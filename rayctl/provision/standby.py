@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 import warnings
-from contextlib import suppress
 from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -62,8 +61,7 @@ def _play(words: list[str]) -> None:
     from ansible.cli.playbook import PlaybookCLI
 
     sys.argv = words
-    with suppress(AttributeError):
-        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         PlaybookCLI.cli_executor(words)
     finally:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -51,11 +51,11 @@ def living(folder: Path) -> list[int]:
     return found
 
 
-def until_gone(folder: Path, seconds: float) -> bool:
+def until(is_so: Callable[[], object], seconds: float = 10.0) -> bool:
     end = time.monotonic() + seconds
-    while living(folder) and time.monotonic() < end:
+    while not is_so() and time.monotonic() < end:
         time.sleep(0.02)
-    return not living(folder)
+    return bool(is_so())
 
 
 def test_without_a_play_it_goes_at_once_and_leaves_nothing(home: Path) -> None:
@@ -94,19 +94,18 @@ def test_it_ends_with_its_wrapper_though_that_was_killed(home: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as wrapper:
         assert wrapper.stdout is not None
         folder = Path(wrapper.stdout.readline().strip())
+        assert until(lambda: living(folder)), "it is just being started"
         wrapper.send_signal(signal.SIGKILL)
-    assert until_gone(folder, 10)
+    assert until(lambda: not living(folder))
     assert folder.is_dir()
     AnsibleProcess().close()
     assert not folder.exists(), "the next one tidies up"
 
 
 def test_a_ctrl_c_at_the_terminal_is_not_for_it(ansible: AnsibleProcess) -> None:
+    assert until(lambda: living(ansible.folder))
     (pid,) = living(ansible.folder)
-    end = time.monotonic() + 10
-    while os.getsid(pid) == os.getsid(0) and time.monotonic() < end:
-        time.sleep(0.02)
-    assert os.getsid(pid) == pid
+    assert until(lambda: os.getsid(pid) == pid)
 
 
 def test_what_may_be_secret_is_kept_from_what_is_written_down(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,3 +160,29 @@ def test_a_runner_that_cannot_begin_is_a_failure_that_is_told(ansible: AnsiblePr
     assert broken.ended(10)
     assert (broken.status, [event["stdout"] for event in broken.events]) == ("failed", ["No space left on device"])
     broken.close()
+
+
+def test_it_is_asked_first_and_killed_only_when_that_did_not_help(
+    ansible: AnsibleProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    sent: list[int] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(ansible_process.time, "monotonic", lambda: now)
+        patched.setattr(ansible, "_signal", sent.append)
+        for later in (0.0, ansible_process.GRACE_S - 0.1):
+            now = 1000.0 + later
+            ansible.stop()
+            assert sent == [signal.SIGTERM], "one, not one at each look"
+        now = 1000.0 + ansible_process.GRACE_S + 0.1
+        ansible.stop()
+        assert sent == [signal.SIGTERM, signal.SIGKILL]
+
+
+def test_one_that_plays_heeds_the_question(ansible: AnsibleProcess, tmp_path: Path) -> None:
+    book = tmp_path / "play.yml"
+    book.write_text("- {hosts: localhost, connection: local, gather_facts: false, tasks: [{pause: {seconds: 600}}]}")
+    ansible.play([str(book), "-i", "localhost,"])
+    assert not ansible.ended(1.5)
+    ansible.stop()
+    assert ansible.ended(ansible_process.GRACE_S)
