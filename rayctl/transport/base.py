@@ -3,12 +3,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from rayctl.transport.channel import Channel
 from rayctl.transport.connection import Connection
+from rayctl.transport.ports import Forward
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Where a command's stdin comes from and where its output goes to, as file descriptors; None is our own."""
+
+    stdin: int | None = None
+    stdout: int | None = None
+    stderr: int = 2
+
+
+OWN_ENDS: Final = Ends()
+MARK: Final = "RAYCTL_EXEC"  # a variable by whose value a Ctrl-C finds a command's processes
 
 
 class Transport(Protocol):
@@ -34,5 +49,14 @@ class Transport(Protocol):
     def put(self, source: Path) -> str:
         """Copy a file into the node's own folder; its path there."""
 
-    def run(self, command: str, env: Mapping[str, str]) -> int:
-        """Run one command in a login shell there, with our stdin, stdout and stderr; its exit code."""
+    def run(self, command: str, env: Mapping[str, str], forwards: Sequence[Forward] = (), ends: Ends = OWN_ENDS) -> int:
+        """Run one command in a login shell there, with our stdin, stdout and stderr or those given; its exit code.
+
+        While it runs, local ports lead to the node's. Raises `RayctlError` when one of them is taken.
+        """
+
+    def interrupt(self, mark: str) -> bool:
+        """End what runs there with this value of `MARK` in its environment, as Ctrl-C does; whether it has ended."""
+
+    def hold(self, forwards: Sequence[Forward], ready: Callable[[], None]) -> None:
+        """Let local ports lead to the node's until Ctrl-C; `ready` is called once they do."""

@@ -1,27 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A command on a host with our stdin, stdout and stderr, as if it ran here: exit code, terminal, Ctrl-C."""
+"""A command on a host with stdin, stdout and stderr of ours, as if it ran here: exit code, terminal, Ctrl-C."""
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import shlex
 import subprocess
 import tempfile
 import threading
+import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from rayctl.node import handover
 from rayctl.transport import failures, masters
+from rayctl.transport.base import MARK, OWN_ENDS, Ends
 from rayctl.transport.connection import Connection
-from rayctl.transport.local import QUICK, copy_without_noise
+from rayctl.transport.local import INTERRUPT, QUICK, copy_without_noise
+from rayctl.transport.ports import HERE, Forward, answers, require_free
 from rayctl.transport.remote import folder_word, remote
 
-MARK = "RAYCTL_EXEC"  # by which a Ctrl-C finds the command's processes
-INTERRUPT = "for f in $(grep -ls {mark} /proc/[0-9]*/environ); do f=${{f#/proc/}}; kill -INT ${{f%/*}}; done 2>/dev/null"
 INTERRUPT_S = 10.0
+LOOK_S = 0.02
+REFUSED = re.compile(r"channel \d+: open failed: ")
 
 
 class Foreground:
@@ -29,23 +34,50 @@ class Foreground:
 
     def __init__(self, connection: Connection, prefix: str, ssh: Callable[..., list[str]]) -> None:
         self._connection, self._prefix, self._ssh = connection, prefix, ssh
-        self._mark = f"{MARK}={uuid.uuid4().hex}"
+        self._mark = uuid.uuid4().hex
 
-    def run(self, command: str, env: Mapping[str, str]) -> int:
+    def run(self, command: str, env: Mapping[str, str], forwards: Sequence[Forward] = (), ends: Ends = OWN_ENDS) -> int:
         """Run it in a login shell as Ray's launcher does; its exit code. Raises `Unreachable` when ssh failed, and not it."""
+        require_free(forwards)
+        self._mark = env.get(MARK, self._mark)
         # what ssh itself has to say goes to a file: only so can it be told from what the command says
         with tempfile.NamedTemporaryFile(dir=masters.folder(), prefix="said-") as said:
-            code = self._run(remote(self._script(command, env)), said.name)
-            told = Path(said.name).read_text(errors="replace")
-        if code == failures.SSH_FAILED and (told or not masters.there(self._prefix)):
+            code = self._run(remote(self._script(command, env)), ["-E", said.name, *_forwarding(forwards)], ends)
+            told = _said(Path(said.name).read_text(errors="replace"))
+        if code == failures.SSH_FAILED and (told or not (forwards or masters.there(self._prefix))):
             raise failures.unreachable(self._connection, told or "Connection to it closed by remote host")
         return code
 
+    def hold(self, forwards: Sequence[Forward], ready: Callable[[], None]) -> None:
+        """Let ports lead to the host's until Ctrl-C. Raises `Unreachable` when ssh ends by itself."""
+        require_free(forwards)
+        with tempfile.NamedTemporaryFile(dir=masters.folder(), prefix="said-") as said, subprocess.Popen(
+            self._ssh("-N", "-T", "-o", "BatchMode=yes", "-E", said.name, *_forwarding(forwards)), env=masters.environment(),
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
+        ) as child:  # fmt: skip
+            try:
+                while child.poll() is None and not all(map(answers, forwards)):
+                    time.sleep(LOOK_S)
+                if child.returncode is None:
+                    ready()
+                child.wait()
+            except KeyboardInterrupt:
+                return
+            finally:
+                child.terminate()
+            told = _said(Path(said.name).read_text(errors="replace"))
+            raise failures.unreachable(self._connection, told or "Connection to it closed by remote host")
+
     def _script(self, command: str, env: Mapping[str, str]) -> str:
-        environment = {**self._connection.env, **env, "RAYCTL_PATH": os.pathsep.join(self._connection.path_prefix)}
+        environment = {
+            **self._connection.env,
+            **env,
+            MARK: self._mark,
+            "RAYCTL_PATH": os.pathsep.join(self._connection.path_prefix),
+        }
         exports = " ".join(f"{name}={self._word(value)}" for name, value in environment.items())
         shell = shlex.join(["/bin/bash", "--login", "-i", "-c", QUICK, "bash", command])
-        return f"export {self._mark} {exports}\nexec {shell}"
+        return f"export {exports}\nexec {shell}"
 
     def _word(self, value: str) -> str:
         """A value as a word of the shell; the node's own folder is known there only."""
@@ -53,34 +85,50 @@ class Foreground:
             return folder_word(self._connection.state_dir + value.removeprefix(handover.HERE))
         return shlex.quote(value)
 
-    def _run(self, words: str, said: str) -> int:
-        options = ("-E", said, "-o", "BatchMode=yes", "-o", "ClearAllForwardings=yes")
-        if os.isatty(0) and os.isatty(1):  # ssh hands on what is typed, Ctrl-C included
+    def _run(self, words: str, further: Sequence[str], ends: Ends) -> int:
+        options = ("-o", "BatchMode=yes", *further)
+        if ends == OWN_ENDS and os.isatty(0) and os.isatty(1):  # ssh hands on what is typed, Ctrl-C included
             return _wait(subprocess.Popen([*self._ssh("-t", *options), words], env=masters.environment()), lambda: None)
         child = subprocess.Popen(
-            [*self._ssh("-T", *options), words], env=masters.environment(), stderr=subprocess.PIPE, start_new_session=True
-        )
+            [*self._ssh("-T", *options), words], env=masters.environment(), stdin=ends.stdin, stdout=ends.stdout,
+            stderr=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
         assert child.stderr is not None
         ended = threading.Event()
-        pump = threading.Thread(target=copy_without_noise, args=(child.stderr.fileno(), 2, ended.is_set), daemon=True)
+        pump = threading.Thread(target=copy_without_noise, args=(child.stderr.fileno(), ends.stderr, ended.is_set), daemon=True)
         pump.start()
-        code = _wait(child, self._interrupt)
+        code = _wait(child, lambda: self.interrupt(self._mark))
         ended.set()
         pump.join()
         child.stderr.close()
         return code
 
-    def _interrupt(self) -> None:
-        """Do on the host what Ctrl-C does here: without a terminal there, ssh cannot."""
+    def interrupt(self, mark: str) -> bool:
+        """Do on the host what Ctrl-C does here: without a terminal there, ssh cannot. Whether all of it has ended."""
+        script = INTERRUPT.format(mark=shlex.quote(f"{MARK}={mark}"))
         with suppress(subprocess.TimeoutExpired):
-            subprocess.run(
-                [*self._ssh("-T", "-o", "BatchMode=yes"), remote(INTERRUPT.format(mark=self._mark))],
-                env=masters.environment(), stdin=subprocess.DEVNULL, capture_output=True, start_new_session=True,
-                timeout=INTERRUPT_S, check=False,
+            done = subprocess.run(
+                [*self._ssh("-T", "-o", "BatchMode=yes"), remote(script)], env=masters.environment(), stdin=subprocess.DEVNULL,
+                capture_output=True, start_new_session=True, timeout=INTERRUPT_S, check=False,
             )  # fmt: skip
+            return done.returncode == 0
+        return False
 
 
-def _wait(child: subprocess.Popen[bytes], interrupt: Callable[[], None]) -> int:
+def _forwarding(forwards: Sequence[Forward]) -> list[str]:
+    """A master would go on listening for a command that has ended, so ports are forwarded by a connection of their own."""
+    if not forwards:
+        return ["-o", "ClearAllForwardings=yes"]
+    ways = [["-L", f"{HERE}:{forward.local}:{forward.host}:{forward.remote}"] for forward in forwards]
+    return ["-S", "none", "-o", "ExitOnForwardFailure=yes", *itertools.chain.from_iterable(ways)]
+
+
+def _said(text: str) -> str:
+    """What ssh itself has to say, but for connections to forwarded ports at which nobody listened."""
+    return "".join(line for line in text.splitlines(keepends=True) if not REFUSED.match(line))
+
+
+def _wait(child: subprocess.Popen[bytes], interrupt: Callable[[], object]) -> int:
     while True:
         try:
             code = child.wait()

@@ -6,11 +6,13 @@ from __future__ import annotations
 import os
 import re
 import select
+import shlex
 import shutil
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,10 @@ from rayctl.errors import StateRefused
 from rayctl.node import control, noise, probe, processes, steps
 from rayctl.node.state import NodeError
 from rayctl.state.private import private_dir
+from rayctl.transport.base import MARK, OWN_ENDS, Ends
 from rayctl.transport.channel import Channel
 from rayctl.transport.connection import Connection
+from rayctl.transport.ports import Forward, relayed
 from rayctl.transport.shipping import boot_command, opening
 
 # what rayctl, Ansible and a surrounding Ray job put into the environment: none of it is the user's for a node
@@ -30,6 +34,12 @@ OURS = re.compile(
 # the command is an argument of its own: it is parsed once, by eval, as if it had been typed
 QUICK = f'{steps.PRELUDE}_command=$1; set --; (eval "$_command")'
 PIPE_BYTES = 65536
+# By process groups, as a terminal does it: a process that is just being made gets it too, what a trap starts does not. Then
+# wait until all have ended, though not for ever.
+INTERRUPT = """found() {{ grep -ls {mark} /proc/[0-9]*/environ; }}
+groups() {{ for f in $(found); do read -r line < "${{f%environ}}stat" && set -- ${{line##*) }} && echo "$3"; done | sort -u; }}
+for group in $(groups 2>/dev/null); do kill -INT "-$group"; done 2>/dev/null
+i=0; while [ -n "$(found)" ]; do i=$((i+1)); [ $i -lt 50 ] || exit 1; sleep 0.1; done"""
 OWNER = "RAYCTL_OWNER"  # pid/start time of the wrapper that runs this playbook
 
 
@@ -97,36 +107,56 @@ class LocalTransport:
         folder = private_dir(Path(self.connection.state_dir) / "files")
         return str(shutil.copy2(source, folder / source.name))
 
-    def run(self, command: str, env: Mapping[str, str]) -> int:
-        """Run one command in a login shell as Ray's launcher does, with our stdin, stdout and stderr; its exit code.
+    def run(self, command: str, env: Mapping[str, str], forwards: Sequence[Forward] = (), ends: Ends = OWN_ENDS) -> int:
+        """Run one command in a login shell as Ray's launcher does; its exit code. See `Transport`.
 
         It begins in the home folder, where an ssh login begins. A death by signal n is 128 + n, as in a shell.
         """
         environment = {**caller_environment(), **self.connection.env, **env}
         environment["RAYCTL_PATH"] = os.pathsep.join(self.connection.path_prefix)
-        shell = ["/bin/bash", "--login", "-i", "-c", QUICK, "bash", command]
         home = Path("~").expanduser()
-        folder = home if home.is_dir() else Path("/")
-        if _has_terminal():
-            return _exit_code(subprocess.Popen(shell, env=environment, cwd=folder))
-        child = subprocess.Popen(shell, env=environment, cwd=folder, stderr=subprocess.PIPE)
-        assert child.stderr is not None
-        ended = threading.Event()
-        pump = threading.Thread(target=copy_without_noise, args=(child.stderr.fileno(), 2, ended.is_set), daemon=True)
-        pump.start()
-        code = _exit_code(child)
-        ended.set()
-        pump.join()
-        child.stderr.close()
-        return code
+        with relayed(forwards):
+            return _in_foreground(command, environment, home if home.is_dir() else Path("/"), ends)
+
+    def interrupt(self, mark: str) -> bool:
+        """See `Transport`."""
+        script = INTERRUPT.format(mark=shlex.quote(f"{MARK}={mark}"))
+        return subprocess.run(["/bin/sh", "-c", script], stdin=subprocess.DEVNULL, check=False).returncode == 0
+
+    def hold(self, forwards: Sequence[Forward], ready: Callable[[], None]) -> None:
+        """See `Transport`."""
+        with relayed(forwards), suppress(KeyboardInterrupt):
+            ready()
+            threading.Event().wait()
 
 
-def _exit_code(child: subprocess.Popen[bytes]) -> int:
+def _in_foreground(command: str, environment: Mapping[str, str], folder: Path, ends: Ends) -> int:
+    shell = ["/bin/bash", "--login", "-i", "-c", QUICK, "bash", command]
+    if ends == OWN_ENDS and _has_terminal():
+        return _exit_code(subprocess.Popen(shell, env=environment, cwd=folder))
+    child = subprocess.Popen(
+        shell, env=environment, cwd=folder, stdin=ends.stdin, stdout=ends.stdout, stderr=subprocess.PIPE,
+        start_new_session=ends != OWN_ENDS,
+    )  # fmt: skip
+    assert child.stderr is not None
+    ended = threading.Event()
+    pump = threading.Thread(target=copy_without_noise, args=(child.stderr.fileno(), ends.stderr, ended.is_set), daemon=True)
+    pump.start()
+    code = _exit_code(child, None if ends == OWN_ENDS else lambda: os.killpg(child.pid, signal.SIGINT))
+    ended.set()
+    pump.join()
+    child.stderr.close()
+    return code
+
+
+def _exit_code(child: subprocess.Popen[bytes], interrupt: Callable[[], None] | None = None) -> int:
     while True:
         try:
             code = child.wait()
         except KeyboardInterrupt:
-            continue  # the command got it too, and decides
+            if interrupt:
+                interrupt()
+            continue  # else the command got it by itself; it decides
         return code if code >= 0 else 128 - code
 
 

@@ -10,17 +10,19 @@ from __future__ import annotations
 import shlex
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rayctl.errors import RayctlError
 from rayctl.node.wire import Message
 from rayctl.transport import failures, glance, masters, sshconfig
+from rayctl.transport.base import OWN_ENDS, Ends
 from rayctl.transport.channel import Channel
 from rayctl.transport.connection import Connection
 from rayctl.transport.foreground import Foreground
 from rayctl.transport.forward import Forwards
+from rayctl.transport.ports import Forward
 from rayctl.transport.remote import folder_word, remote
 from rayctl.transport.shipping import boot_command, opening
 
@@ -120,9 +122,17 @@ class SshTransport:
             raise RayctlError(f"cannot copy {source} to {self.connection.name}: {failures.last_words(_text(done.stderr))}")
         return _text(done.stdout).splitlines()[-1]
 
-    def run(self, command: str, env: Mapping[str, str]) -> int:
+    def run(self, command: str, env: Mapping[str, str], forwards: Sequence[Forward] = (), ends: Ends = OWN_ENDS) -> int:
         """See `Transport`."""
-        return Foreground(self.connection, self.masters, self.command).run(command, env)
+        return Foreground(self.connection, self.masters, self.command).run(command, env, forwards, ends)
+
+    def interrupt(self, mark: str) -> bool:
+        """See `Transport`."""
+        return Foreground(self.connection, self.masters, self.command).interrupt(mark)
+
+    def hold(self, forwards: Sequence[Forward], ready: Callable[[], None]) -> None:
+        """See `Transport`."""
+        Foreground(self.connection, self.masters, self.command).hold(forwards, ready)
 
     def forward(self, host: str, port: int) -> Path:
         """A UNIX socket that leads to a port as the node sees it, until `close`. Raises `Refused` where sshd forbids it."""

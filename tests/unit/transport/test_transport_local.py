@@ -21,6 +21,7 @@ from rayctl.errors import StateRefused
 from rayctl.node import control, processes, state
 from rayctl.providers.base import Connection
 from rayctl.transport import local
+from rayctl.transport.base import MARK, Ends
 from rayctl.transport.local import LocalTransport, copy_without_noise
 
 NOISE = b"bash: cannot set terminal process group (-1): Inappropriate ioctl for device\nbash: no job control in this shell\n"
@@ -229,3 +230,37 @@ def test_a_conversation_is_opened_with_the_nodes_runner(transport: LocalTranspor
     channel = transport.open({"op": "probe", "state_dir": transport.connection.state_dir, "mark": "c/n"})
     assert next(iter(channel))["event"] == "done"
     assert channel.close() == 0
+
+
+# ---- interrupting
+def interrupted(command: str, home: Path) -> tuple[bool, int, bytes]:
+    """Run a command with a mark, interrupt it as soon as it has said something; whether it ended, its code, what it said."""
+    transport, mark, ended = LocalTransport(Connection("local", "", "/nonexistent")), os.urandom(8).hex(), []
+    ours, theirs = os.pipe()
+    with Path(os.devnull).open("rb") as nothing:
+        ends = Ends(nothing.fileno(), theirs, nothing.fileno())
+        env = {MARK: mark, "HOME": str(home)}
+        runner = threading.Thread(target=lambda: ended.append(transport.run(command, env, ends=ends)))
+        runner.start()
+        said = os.read(ours, 100)
+        gone = transport.interrupt(mark)
+        runner.join(10)
+    os.close(theirs)
+    said += b"".join(iter(lambda: os.read(ours, 100), b""))
+    os.close(ours)
+    return gone, ended[0], said
+
+
+def test_an_interrupt_reaches_a_process_that_is_just_being_made(home: Path) -> None:
+    for _ in range(20):
+        assert interrupted("echo there; sleep 977", home)[0]
+
+
+def test_what_a_trap_starts_is_not_interrupted(home: Path) -> None:
+    script = "trap 'sleep 0.3; echo tidy; exit 5' INT; echo there; while :; do sleep 0.1; done"
+    assert interrupted(f"bash -c {shlex.quote(script)}", home) == (True, 5, b"there\ntidy\n")
+
+
+def test_one_that_goes_on_all_the_same_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "INTERRUPT", local.INTERRUPT.replace("-lt 50", "-lt 3"))
+    assert interrupted("bash -c 'trap \"\" INT; echo there; sleep 1.5'", home)[0] is False
