@@ -17,18 +17,16 @@ from ansible import constants as C
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.rayctl.ray.plugins.plugin_utils import becoming, connections
+from ansible_collections.rayctl.ray.plugins.plugin_utils import becoming, clusters
 from ansible_collections.rayctl.ray.plugins.plugin_utils.tree import rayctl  # noqa: F401  (makes the package importable)
 
 from rayctl.errors import RayctlError, Unreachable
-from rayctl.providers.base import Node
 from rayctl.provision import admission, conversation, deployment, nodeplan, progress, ray_token
 from rayctl.transport import local
 
 display = Display()
 ARGUMENTS = {
-    "cluster_file": {"type": "str", "required": True},  # a path would lose its $
-    "overrides": {"type": "dict", "default": {}},
+    **clusters.ARGUMENTS,
     "phases": {"type": "list", "elements": "str", "choices": list(nodeplan.PHASES), "default": list(nodeplan.PHASES)},
     "restart": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
     "rerun_from": {"type": "int"},
@@ -61,7 +59,7 @@ class ActionModule(ActionBase):
 
     def _conversation(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> conversation.Conversation | None:
         name = task_vars["inventory_hostname"]
-        deployed = self._admitted(self._deployment(args, task_vars), name)
+        deployed = self._admitted(clusters.of_task(self, args, task_vars), name)
         if deployed is None:
             return None
         return conversation.Conversation(
@@ -80,27 +78,6 @@ class ActionModule(ActionBase):
             # under a wrapper the file alone counts: that is what it compared the nodes with
             become=not local.under_wrapper() and becoming.is_wanted(self),
         )
-
-    def _deployment(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> deployment.Deployment:
-        """The cluster, its hosts reached as Ansible was told, if it was a person who did."""
-        overrides = {key: value for key, value in args["overrides"].items() if value is not None}
-        deployed = deployment.recall(Path(args["cluster_file"]).expanduser().resolve(), overrides)
-        node = deployed.node(task_vars["inventory_hostname"])
-        if node is not None and not local.under_wrapper():
-            connections.require(self._connection, deployed.provider.connection(node))
-            admission.heed(deployed, self._told(deployed, node, task_vars["hostvars"]))
-        return deployed
-
-    def _told(self, deployed: deployment.Deployment, node: Node, hostvars: t.Mapping[str, t.Any]) -> dict[str, tuple[str, ...]]:
-        """What Ansible was told of this host, and of the head, which may have to be asked from here."""
-        if not deployed.declares_hosts:
-            return {}
-        told = {node.name: connections.options_of(self._connection.get_option, deployed.provider.connection(node))}
-        head = deployed.head
-        if head is not None and head.name != node.name and head.name in hostvars:
-            get = connections.of_variables(hostvars[head.name])
-            told[head.name] = connections.options_of(get, deployed.provider.connection(head))
-        return told
 
     def _admitted(self, deployed: deployment.Deployment, name: str) -> deployment.Deployment | None:
         """The cluster, if it has this host; `rayctl up` knows that already."""

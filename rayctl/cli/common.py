@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -21,6 +21,8 @@ from rayctl.errors import Interrupted, RayctlError, Refused, UsageError
 if TYPE_CHECKING:
     from rayctl.events import Bus, Sink
     from rayctl.operations.session import Session
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 cluster_file = click.argument("cluster_file", type=click.Path(path_type=Path), metavar="CLUSTER_FILE")
 cluster_name = click.option("-n", "--cluster-name", metavar="NAME", help="Another name for the cluster than the file's.")
@@ -34,20 +36,38 @@ accept_other = click.option(
     help="Go on though the provider's cluster of this name is another one than the one known here.",
 )  # fmt: skip
 verbose = click.option("-v", "--verbose", count=True, help="Show what the steps print.")
+no_config_cache = click.option(
+    "--no-config-cache", is_flag=True, expose_value=False, help="As Ray's, without effect: rayctl keeps no such cache."
+)
+no_usage_stats = click.option(
+    "--disable-usage-stats", is_flag=True, expose_value=False, help="As Ray's, without effect: rayctl switches them off always."
+)
 output_format = click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True,
     help="json: machine-readable, on stdout.",
 )  # fmt: skip
 
 
+def together(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one, in this order."""
+
+    def add(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
+
+
 @contextmanager
 def operation(
     name: str, path: Path, overrides: dict[str, Any], *, form: str = "text", verbosity: int = 0, quiet: bool = False,
-    head_only: bool = False,
+    head_only: bool = False, failure: int | None = None,
 ) -> Iterator[Session]:  # fmt: skip
     """Open a session whose events are shown and logged, and tell how the operation ended.
 
-    `quiet`: neither shown nor logged. `head_only`: of declared hosts, no other than the head is asked.
+    `quiet`: neither shown nor logged. `head_only`: of declared hosts, no other than the head is asked. `failure` is the
+    exit code of rayctl's own failures, where it is not the error's.
     """
     from rayctl.config.load import load
     from rayctl.events import Bus
@@ -67,12 +87,12 @@ def operation(
                 yield session
             if quiet:  # nobody else has shown them
                 _show_first_contacts(session)
-        _ended(bus, "ok", began, 0)
+        _ended(bus, "failed" if session.exit_code else "ok", began, session.exit_code)
     except (Interrupted, KeyboardInterrupt) as e:
         _ended(bus, "interrupted", began, 130, str(e))
         raise
     except Exception as e:
-        _ended(bus, "failed", began, e.exit_code if isinstance(e, RayctlError) else 1, str(e))
+        _ended(bus, "failed", began, failure or (e.exit_code if isinstance(e, RayctlError) else 1), str(e))
         raise
     finally:
         bus.close()

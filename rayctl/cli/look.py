@@ -107,12 +107,14 @@ def _used(node: NodeStatus) -> str:
 @cluster_name
 def get_head_ip(cluster_file: Path, cluster_name: str | None) -> None:
     """Print the head's address."""
+    from rayctl.operations.machines import the_head
+
     overrides = {"cluster_name": cluster_name}
     with operation("get-head-ip", cluster_file, overrides, quiet=True, head_only=True) as session:
-        head = session.deployment.head
-        if head is None or head.addresses is None:
-            raise RayctlError(f"the cluster {session.name} has no head", hint=f"Bring it up: {session.command('up')}")
-        click.echo(head.addresses.external or head.addresses.internal)
+        addresses = the_head(session).addresses
+        if addresses is None:
+            raise RayctlError(f"the head of {session.name} has no address yet", hint="Ask again in a moment.")
+        click.echo(addresses.external or addresses.internal)
 
 
 @click.command("get-worker-ips")

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from rayctl import __version__
-from rayctl.cli import cluster, files, look, run
+from rayctl.cli import cluster, files, look, run, sync, watch
 
 
 class ReaderGone(Exception):
@@ -59,7 +59,7 @@ def cli(debug: bool) -> None:
         os.environ["RAYCTL_DEBUG"] = "1"
 
 
-for command in (*cluster.COMMANDS, *run.COMMANDS, *look.COMMANDS, *files.COMMANDS):
+for command in (*cluster.COMMANDS, *run.COMMANDS, *sync.COMMANDS, *look.COMMANDS, *watch.COMMANDS, *files.COMMANDS):
     cli.add_command(command)
 
 

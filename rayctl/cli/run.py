@@ -1,21 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`exec` and `submit`: the remote exit code comes back; rayctl's own failures are 125, as docker's."""
+"""`exec`, `attach` and `submit`: the remote exit code comes back; rayctl's own failures are 125, as docker's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rayctl.cli.common import cluster_file, cluster_name, operation
+from rayctl.cli.common import (
+    asker,
+    cluster_file,
+    cluster_name,
+    no_config_cache,
+    no_usage_stats,
+    operation,
+    output_format,
+    together,
+)
+from rayctl.errors import Refused, UsageError
 
 if TYPE_CHECKING:
+    from rayctl.operations.exec import RunOptions
     from rayctl.operations.session import Session
 
 OWN_FAILURE = 125
-TAKES_A_VALUE = ("-n", "--cluster-name")
+
+start = click.option("--start", is_flag=True, help="Bring the cluster up first, as `up` does.")
+stop = click.option("--stop", is_flag=True, help="End the cluster afterwards, as `down` does.")
+windows = together(
+    click.option("--tmux", is_flag=True, help="In a tmux of the node."),
+    click.option("--screen", is_flag=True, help="In a screen of the node."),
+)
+port_forward = click.option(
+    "-p", "--port-forward", "ports", multiple=True, metavar="PORT",
+    help="While it runs, this port of this machine leads to the node's; LOCAL:REMOTE where they differ. May be repeated.",
+)  # fmt: skip
+run_env = click.option(
+    "--run-env", type=click.Choice(["auto", "host", "docker"]), default="auto", show_default=True,
+    help="On the host or in its container.",
+)  # fmt: skip
 
 
 class WrongUsage(click.UsageError):
@@ -40,12 +67,14 @@ class Submit(Remote):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Move our options to the front; click then leaves the rest alone."""
+        valued = [param for param in self.params if isinstance(param, click.Option) and not param.is_flag]
+        takes_a_value = {name for param in valued for name in param.opts}
         options: list[str] = []
         names: list[str] = []
         words = iter(args)
         while len(names) < 2 and (word := next(words, None)) is not None:
             (options if word.startswith("-") else names).append(word)
-            if word.replace("_", "-") in TAKES_A_VALUE:
+            if word.replace("_", "-") in takes_a_value:
                 options += [value for value in (next(words, None),) if value is not None]
         return super().parse_args(ctx, [*options, *names, *words])
 
@@ -53,43 +82,189 @@ class Submit(Remote):
 @click.command("exec", cls=Remote, short_help="Run a shell command on the head.")
 @cluster_file
 @click.argument("command")
+@start
+@stop
+@windows
+@port_forward
+@run_env
+@click.option("-A", "--all-nodes", is_flag=True, help="On all nodes at once.")
+@click.option("--workers", is_flag=True, help="On all workers at once.")
+@click.option("--limit", metavar="PATTERN", help="On these nodes at once: names, globs, ray_head, ray_worker, !name.")
 @cluster_name
-def exec_(cluster_file: Path, command: str, cluster_name: str | None) -> int:
+@click.option("--with-output", is_flag=True, help="With --format json: all of the output, not only its last 64 KiB.")
+@output_format
+@no_config_cache
+@no_usage_stats
+def exec_(cluster_file: Path, command: str, **flags: Any) -> int:
     """Run a shell command on the head, in a login shell where `ray.init()` and `ray status` find this cluster.
+
+    On several nodes it has no input, and what some of them answer alike is shown once. The exit code is 0 if all were 0.
 
     \b
     Example: rayctl exec cluster.yaml 'ray status'
+    Example: rayctl exec cluster.yaml --all-nodes 'df -h /'
     """
     from rayctl.operations import exec as operations
 
-    return _code(cluster_file, cluster_name, "exec", lambda session: operations.run(session, command))
+    if flags["form"] == "json" or flags["all_nodes"] or flags["workers"] or flags["limit"]:
+        return _collected(cluster_file, command, flags)
+    return _code(cluster_file, "exec", flags, lambda session, options: operations.run(session, command, options))
 
 
-@click.command(cls=Submit, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def _collected(path: Path, command: str, flags: dict[str, Any]) -> int:
+    """Output that is not passed on as it comes: that of several nodes, or for a program."""
+    several, workers, limit = flags["all_nodes"] or flags["workers"] or flags["limit"], flags["workers"], flags["limit"]
+
+    def act(session: Session, options: RunOptions) -> int:
+        from rayctl.cli import answers
+        from rayctl.operations import everywhere
+
+        if several and (options.window or options.forwards):
+            raise UsageError("--tmux, --screen and --port-forward are for one node")
+        if several:
+            found = everywhere.run(session, command, workers=workers, limit=limit)
+        else:
+            found = everywhere.on_head(session, command, options)
+        if flags["form"] == "json":
+            answers.emit(found, session.bus, whole=flags["with_output"])
+        else:
+            answers.show(found)
+        return found.exit_code if several else found.answers[0].exit_code if found.answers else OWN_FAILURE
+
+    return _code(path, "exec", flags, act, head_only=not several)
+
+
+@click.command(cls=Remote, short_help="Open a shell on the head, or on another node.")
+@cluster_file
+@click.option("--start", is_flag=True, help="Bring the cluster up first, as `up` does.")
+@windows
+@click.option("-N", "--new", is_flag=True, help="A new tmux or screen, though there is one.")
+@port_forward
+@click.option("--node-ip", metavar="NODE", help="Another node than the head, by its address or name.")
+@cluster_name
+@no_config_cache
+def attach(cluster_file: Path, node_ip: str | None, new: bool, **flags: Any) -> int:
+    """Open a shell on the head, where `ray.init()` and `ray status` find this cluster.
+
+    With --tmux or --screen, go to the newest one, such as `exec --tmux` has left.
+
+    \b
+    Example: rayctl attach cluster.yaml -p 8265
+    """
+    from rayctl.operations import exec as operations
+
+    def act(session: Session, options: RunOptions) -> int:
+        return operations.attach(session, options, node=node_ip or "", new=new)
+
+    return _code(cluster_file, "attach", flags, act, head_only=not node_ip)
+
+
+@click.command(
+    cls=Submit, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    short_help="Copy a Python script to the head and run it there.",
+)  # fmt: skip
 @cluster_file
 @click.argument("script", type=click.Path(path_type=Path))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@start
+@stop
+@windows
+@port_forward
+@click.option("--args", "more", metavar="TEXT", help="Arguments as one text. Better write them after the script.")
+@click.option("--extra-screen-args", metavar="TEXT", help="Further options of --screen's screen.")
 @cluster_name
-def submit(cluster_file: Path, script: Path, arguments: tuple[str, ...], cluster_name: str | None) -> int:
+@no_config_cache
+@no_usage_stats
+def submit(cluster_file: Path, script: Path, arguments: tuple[str, ...], more: str | None, **flags: Any) -> int:
     """Copy a Python script to the head and run it there. Arguments arrive exactly as given.
+
+    A folder is copied whole, and its __main__.py runs.
 
     \b
     Example: rayctl submit cluster.yaml train.py --epochs 3 --name 'a b'
     """
     from rayctl.operations import exec as operations
 
-    given = arguments[1:] if arguments[:1] == ("--",) else arguments
-    return _code(cluster_file, cluster_name, "submit", lambda session: operations.submit(session, script, given))
+    given = [*shlex.split(more or ""), *(arguments[1:] if arguments[:1] == ("--",) else arguments)]
+    return _code(cluster_file, "submit", flags, lambda session, options: operations.submit(session, script, given, options))
 
 
-def _code(path: Path, name: str | None, operation_name: str, act: Callable[[Session], int]) -> int:
+def _code(
+    path: Path, name: str, flags: dict[str, Any], act: Callable[[Session, RunOptions], int], *, head_only: bool = True
+) -> int:
+    """The exit code of a command in a cluster that is brought up before and ended afterwards, if that was asked for."""
     from rayctl.cli.report import explain
 
+    overrides = {"cluster_name": flags["cluster_name"]}
     try:
-        with operation(operation_name, path, {"cluster_name": name}, quiet=True, head_only=True) as session:
-            return act(session)
+        options = _options(flags)
+        if flags.get("start"):
+            _bring_up(path, overrides)
+        afterwards = _ended_afterwards(path, overrides) if flags.get("stop") else nullcontext()
+        with afterwards, _opened(name, path, flags, head_only) as session:
+            session.exit_code = code = act(session, options)
+            if options.window and name != "attach" and code == 0:
+                click.echo(f"To look at it: {session.command('attach', f'--{options.window}')}", err=True)
     except Exception as e:
         return 130 if explain(e) == 130 else OWN_FAILURE
+    return code
 
 
-COMMANDS = (exec_, submit)
+def _opened(name: str, path: Path, flags: dict[str, Any], head_only: bool) -> AbstractContextManager[Session]:
+    form = flags.get("form", "text")
+    overrides = {"cluster_name": flags["cluster_name"]}
+    return operation(name, path, overrides, form=form, quiet=form == "text", head_only=head_only, failure=OWN_FAILURE)
+
+
+def _options(flags: dict[str, Any]) -> RunOptions:
+    from rayctl.operations.exec import RunOptions
+    from rayctl.operations.windows import Window
+    from rayctl.transport.ports import Forward
+
+    if flags["tmux"] and flags["screen"]:
+        raise UsageError("--tmux and --screen contradict each other")
+    window = Window.TMUX if flags["tmux"] else Window.SCREEN if flags["screen"] else None
+    if window and flags.get("stop"):
+        raise Refused(
+            f"--stop cannot wait for a command in a {window}: nobody is there to end the cluster after it.",
+            hint=f"Leave --{window} out, or end the cluster yourself when it is done: rayctl down.",
+        )
+    if flags.get("extra_screen_args") and window is not Window.SCREEN:
+        raise UsageError("--extra-screen-args is for --screen")
+    return RunOptions(
+        forwards=tuple(map(Forward.parse, flags["ports"])), window=window,
+        screen_options=tuple(shlex.split(flags.get("extra_screen_args") or "")), run_env=flags.get("run_env", "auto"),
+    )  # fmt: skip
+
+
+def _bring_up(path: Path, overrides: dict[str, Any]) -> None:
+    """What is told of it goes to stderr, as all that `up` tells on its way: stdout is the command's."""
+    from rayctl.operations.up import UpOptions
+    from rayctl.operations.up import up as bring_up
+
+    with operation("up", path, overrides) as session:
+        bring_up(session, UpOptions(), asker(session, yes=True))
+
+
+@contextmanager
+def _ended_afterwards(path: Path, overrides: dict[str, Any]) -> Iterator[None]:
+    """End the cluster when the block is left, but where it was left because nothing could be run at all."""
+    try:
+        yield
+    except (UsageError, Refused):
+        raise
+    except BaseException:
+        _take_down(path, overrides)
+        raise
+    _take_down(path, overrides)
+
+
+def _take_down(path: Path, overrides: dict[str, Any]) -> None:
+    from rayctl.operations.down import DownOptions
+    from rayctl.operations.down import down as take_down
+
+    with operation("down", path, overrides) as session:
+        take_down(session, DownOptions(), asker(session, yes=True))
+
+
+COMMANDS = (exec_, attach, submit)

@@ -115,6 +115,11 @@ class GcsClient:
         except _NotServed:
             return decode.legacy_nodes(self._infos(timeout_s), self._usage(timeout_s))
 
+    def dashboard(self) -> tuple[str, int] | None:
+        """Where the head's dashboard listens, as host and port; None while it does not."""
+        host, _, port = self._kv(b"dashboard", b"dashboard").decode(errors="replace").rpartition(":")
+        return (host.strip("[]"), int(port)) if host and port.isdecimal() else None
+
     def _legacy_cluster(self) -> ClusterView:
         session = self._kv(b"session_name", b"session").decode(errors="replace")
         return decode.legacy_view(self._infos(), self._usage(), session, self._requested())

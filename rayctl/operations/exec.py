@@ -1,29 +1,105 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`exec` and `submit`: run something on the head, in a login shell that finds this cluster's Ray and no other."""
+"""`exec`, `attach` and `submit`: something is run on a node, in a login shell that finds this cluster's Ray and no other."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from rayctl.errors import RayctlError, UsageError
+from rayctl.errors import Refused, UsageError
+from rayctl.operations import windows
 from rayctl.operations.joined import gcs_address
-from rayctl.operations.machines import require_head
+from rayctl.operations.machines import the_head
 from rayctl.operations.session import Session
+from rayctl.operations.windows import Window
+from rayctl.providers.base import Node
+from rayctl.provision import delivery
+from rayctl.provision.mounts import Mount
 from rayctl.provision.nodeplan import token_environment
+from rayctl.transport.base import OWN_ENDS, Ends
+from rayctl.transport.ports import Forward
+from rayctl.transport.remote import folder_word
+
+SHELL = 'exec "${SHELL:-/bin/bash}"'
+FOLDER = "files"  # in a node's own folder: what was submitted
 
 
-def run(session: Session, command: str) -> int:
-    """Run a shell command on the head with our stdin and output; its own exit code."""
-    head = session.deployment.head
-    if head is None:
-        require_head(session.provider)
-        raise RayctlError(
-            f"the cluster {session.name} is not up, so there is nowhere to run this",
-            hint=f"Bring it up: {session.command('up')}",
+@dataclass(frozen=True)
+class RunOptions:
+    """How something is run. `window`: in a tmux or screen of the node, which is not waited for.
+
+    `run_env` is auto, host or docker. `ends`: where stdin, stdout and stderr lead to, if not to ours.
+    """
+
+    forwards: tuple[Forward, ...] = ()
+    window: Window | None = None
+    screen_options: tuple[str, ...] = ()
+    run_env: str = "auto"
+    ends: Ends = OWN_ENDS
+
+
+def run(session: Session, command: str, options: RunOptions = RunOptions()) -> int:
+    """Run a shell command on the head; its own exit code. Raises RayctlError for what is rayctl's own failure."""
+    if options.run_env == "docker":
+        raise Refused(
+            "this rayctl runs no containers, so there is none to run the command in.", hint="Leave --run-env out, or say host."
         )
-    return session.transport(head).run(command, ray_environment(session))
+    environment = ray_environment(session)
+    if options.window is None:
+        return _run(session, the_head(session), command, environment, options)
+    text = windows.detached(options.window, session.name, command, environment, options.screen_options)
+    return _run(session, the_head(session), text, environment, options)
+
+
+def attach(session: Session, options: RunOptions, *, node: str = "", new: bool = False) -> int:
+    """A shell on the head, or on the node of this name or address; its exit code."""
+    if new and options.window is None:
+        raise UsageError("--new is for --tmux and --screen: without them every shell is a new one")
+    place = _named(session, node) if node else the_head(session)
+    text = windows.attached(options.window, session.name, new=new) if options.window else SHELL
+    return _run(session, place, text, ray_environment(session), options)
+
+
+def submit(session: Session, script: Path, arguments: Sequence[str], options: RunOptions = RunOptions()) -> int:
+    """Copy a Python script, or a folder with a `__main__.py`, to the head and run it there; arguments arrive as given."""
+    if not script.exists():
+        raise UsageError(f"{script} is no file", hint="Name a Python script, or a folder with a __main__.py.")
+    if script.is_dir() and not (script / "__main__.py").is_file():
+        raise UsageError(
+            f"{script} has no __main__.py, which is what Python runs of a folder",
+            hint=f"Write one, or copy the folder by rsync-up and run a script of it: {session.command('exec', 'python ...')}",
+        )
+    return run(session, " ".join(["python", _placed(session, script), *map(shlex.quote, arguments)]), options)
+
+
+def _placed(session: Session, script: Path) -> str:
+    """Copy a file or folder into the head's own folder; its place there as a word of the shell.
+
+    What a folder of this name held before and holds no more stays, as with mounts.
+    """
+    transport = session.transport(the_head(session))
+    if not script.is_dir():
+        return shlex.quote(transport.put(script))
+    folder = script.resolve()
+    target = f"{transport.connection.state_dir}/{FOLDER}/{folder.name}"
+    delivery.deliver(Mount(target, folder), transport)
+    return folder_word(target)
+
+
+def _run(session: Session, node: Node, command: str, environment: dict[str, str], options: RunOptions) -> int:
+    return session.transport(node).run(command, environment, options.forwards, options.ends)
+
+
+def _named(session: Session, name: str) -> Node:
+    nodes = session.deployment.nodes
+    for node in nodes:
+        addresses = (node.addresses.internal, node.addresses.external) if node.addresses else ()
+        if name in (node.name, *addresses):
+            return node
+    known = ", ".join(node.name for node in nodes) or "none"
+    raise UsageError(f"{name} is no node of {session.name} (nodes: {known})")
 
 
 def ray_environment(session: Session) -> dict[str, str]:
@@ -31,12 +107,3 @@ def ray_environment(session: Session) -> dict[str, str]:
     head = session.deployment.head
     token = token_environment(session.deployment, head) if head else {}
     return {"RAY_ADDRESS": gcs_address(session), **token}
-
-
-def submit(session: Session, script: Path, arguments: Sequence[str]) -> int:
-    """Copy a Python script to the head and run it there; arguments arrive exactly as given."""
-    if not script.is_file():
-        raise UsageError(f"{script} is no file", hint="Name a Python script.")
-    head = session.deployment.head
-    place = session.transport(head).put(script) if head else str(script)
-    return run(session, shlex.join(["python", place, *arguments]))

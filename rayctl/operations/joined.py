@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rayctl.errors import RayctlError, Refused, Unreachable
+from rayctl.errors import Refused, Unreachable
 from rayctl.gcs.errors import GcsUnavailable
 from rayctl.operations import tokens
+from rayctl.operations.machines import the_head
 from rayctl.operations.session import Session
 from rayctl.providers.base import Node
 from rayctl.provision.nodeplan import gcs_port
@@ -23,17 +24,10 @@ if TYPE_CHECKING:
 
 def gcs_address(session: Session) -> str:
     """Where the head's GCS listens, as host:port. Raises RayctlError when there is no head."""
-    head = _head(session)
+    head = the_head(session)
     assert head.addresses is not None
     address = head.addresses.internal
     return f"{f'[{address}]' if ':' in address else address}:{_port(session, head)}"
-
-
-def _head(session: Session) -> Node:
-    head = session.deployment.head
-    if head is None or head.addresses is None:
-        raise RayctlError(f"the cluster {session.name} has no head", hint=f"Bring it up: {session.command('up')}")
-    return head
 
 
 def _port(session: Session, head: Node) -> int:
@@ -49,7 +43,7 @@ def _way_to(session: Session) -> Iterator[str]:
 
     A head whose sshd forwards nothing may still be reached straight: machines of one network need no tunnel.
     """
-    head = _head(session)
+    head = the_head(session)
     transport = session.transport(head)
     if not isinstance(transport, SshTransport):
         yield ""

@@ -95,6 +95,15 @@ def require_head(provider: Provider) -> None:
         raise Unreachable(f"the head is out of reach: {problem.message}{others}", hint=problem.hint)
 
 
+def the_head(session: Session) -> Node:
+    """The head that is there. Raises `Unreachable` or RayctlError where there is none."""
+    head = session.deployment.head
+    if head is None:
+        require_head(session.provider)
+        raise RayctlError(f"the cluster {session.name} is not up", hint=f"Bring it up: {session.command('up')}")
+    return head
+
+
 def _in_words(error: RayctlError) -> str:
     return ". ".join(text.rstrip(".") for text in (error.message, error.hint) if text)
 

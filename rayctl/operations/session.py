@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
@@ -46,8 +47,8 @@ class Session:
     """One operation on one cluster. `overrides` are the flags that change what the file says.
 
     `head_only`: the operation has to do with the head alone, so no other host is asked. `first_contacts` are the host keys
-    that it was the first to see, by the host's name. `ansible_ahead` loads itself for the first play; who gives one
-    ends it.
+    that it was the first to see, by the host's name. `exit_code` is that of a command it ran. `ansible_ahead` loads itself
+    for the first play; who gives one ends it.
     """
 
     operation: str
@@ -58,6 +59,7 @@ class Session:
     root: Path
     head_only: bool = False
     first_contacts: dict[str, str] = field(default_factory=dict)
+    exit_code: int = 0
     ansible_ahead: AnsibleProcess | None = None
     _deployment: Deployment | None = None
     _held: ExitStack = field(default_factory=ExitStack)
@@ -132,6 +134,10 @@ class Session:
         taken, self.ansible_ahead = self.ansible_ahead, None
         assert taken is not None
         return taken
+
+    def folder(self) -> Path:
+        """A folder of its own, private, that lasts as long as the session."""
+        return Path(self._held.enter_context(tempfile.TemporaryDirectory(prefix="rayctl-")))
 
     def close(self) -> None:
         """End what is held open, to hosts too; connections that others may use stay."""

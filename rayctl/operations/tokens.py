@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from rayctl.errors import RayctlError
 from rayctl.operations.session import Session
 from rayctl.provision import ray_token
 from rayctl.state import paths, token
@@ -13,6 +14,16 @@ def known(session: Session) -> str:
     found = ray_token.known(session.deployment)
     if found:
         session.bus.register_secret(found)
+    return found
+
+
+def told(session: Session) -> str:
+    """The token, for a person who asks. Raises RayctlError where there is none."""
+    if not session.config.auth.ray_token:
+        raise RayctlError(f"{session.name} has no token: auth.ray_token is off in {session.loaded.path}")
+    found = known(session)
+    if not found:
+        raise RayctlError(f"{session.name} has no token yet", hint=f"It is made by {session.command('up')}")
     return found
 
 

@@ -29,7 +29,7 @@ from typing import Any
 
 import rayctl
 from rayctl.node import processes
-from rayctl.provision.progress import VARIABLE
+from rayctl.provision.progress import FOLDER, VARIABLE
 from rayctl.state.paths import home
 from rayctl.state.private import private_dir
 from rayctl.transport.channel import leave_signals
@@ -38,7 +38,6 @@ from rayctl.transport.local import OWNER
 GRACE_S = 12.0  # for Ansible to end its workers, and those to end the nodes' steps
 BEGIN_S = 1.0
 CLOSE_S = 0.02
-FOLDER = "RAYCTL_RUN_FOLDER"  # names the run's folder to Ansible
 NAME = "ansible-playbook"  # as which it is known in the list of processes
 STANDBY = ("-P", "-m", "rayctl.provision.standby", NAME)
 KEPT = re.compile(

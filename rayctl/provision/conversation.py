@@ -19,16 +19,12 @@ from typing import Any
 from rayctl.errors import RayctlError, UsageError
 from rayctl.node.wire import Message
 from rayctl.providers.base import Kind
-from rayctl.provision import mounts, nodeplan, sending, synced
+from rayctl.provision import delivery, nodeplan, synced
 from rayctl.provision.deployment import Deployment
 from rayctl.provision.digests import once_per_run
-from rayctl.provision.mounts import Mount
 from rayctl.provision.progress import Report
-from rayctl.provision.sending import Remote
-from rayctl.transport import failures, masters
-from rayctl.transport.base import Transport
+from rayctl.transport import failures
 from rayctl.transport.channel import Channel, leave_signals
-from rayctl.transport.ssh import SshTransport
 
 GATE_PATIENCE_S = 3600.0
 CANCEL_PATIENCE_S = 10.0
@@ -126,9 +122,9 @@ class Conversation:
         mount = next(m for m in self.deployment.mounts if m.target == need["target"])
         try:
             if need.get("check"):
-                self._listing += self._changes(mount)
+                self._listing += delivery.changes(mount, self._transport)
             else:
-                self._copy(mount)
+                delivery.deliver(mount, self._transport)
         except RayctlError as e:
             return {"ok": False, "message": e.message}
         return {"ok": True}
@@ -137,41 +133,21 @@ class Conversation:
         """Copy what the head has to this worker, unless it has just that already."""
         head = self.deployment.head
         assert head is not None  # it has answered
-        paths, there = self.deployment.config.cluster_synced_files, _shell(self.deployment.transport(head))
+        paths, there = self.deployment.config.cluster_synced_files, delivery.shell_of(self.deployment.transport(head))
         try:
             stamp = synced.stamp(paths, there)
             if stamp != known:
                 for mount in synced.relay(paths, there, self._run_folder):
-                    self._copy(mount)
+                    delivery.deliver(mount, self._transport)
         except RayctlError as e:
             return {"ok": False, "message": e.message}
         return {"ok": True, "copied": stamp != known, "stamp": stamp}
-
-    def _changes(self, mount: Mount) -> list[str]:
-        if isinstance(self._transport, SshTransport):
-            return sending.changes(mount, _shell(self._transport))
-        return mounts.changes(mount, _place(mount))
-
-    def _copy(self, mount: Mount) -> None:
-        if isinstance(self._transport, SshTransport):
-            sending.send(mount, _shell(self._transport))
-        else:
-            mounts.copy(mount, _place(mount))
 
     def _broken(self, channel: Channel) -> RayctlError:
         status = channel.close()
         if self._cancelled and status != failures.SSH_FAILED:
             return RayctlError(f"cancelled: {self._cancelled}; the node did not answer in time")
         return failures.ended(self._transport.connection, status, channel.stderr)
-
-
-def _shell(transport: Transport) -> Remote:
-    return Remote(tuple(transport.rsh()), masters.environment())
-
-
-def _place(mount: Mount) -> Path:
-    """Where a mount goes on this machine; a relative target is below the home folder."""
-    return Path.home() / Path(mount.target).expanduser()
 
 
 def _end_with_parent(channel: Channel, parent: int) -> None:

@@ -13,8 +13,9 @@ from typing import Any
 
 import yaml
 
-from rayctl.provision.ansible_process import FOLDER, AnsibleProcess
-from rayctl.provision.progress import Follower
+from rayctl.provision.ansible_process import AnsibleProcess
+from rayctl.provision.errands import Errand
+from rayctl.provision.progress import FOLDER, Follower
 
 FORKS = 200
 POLL_S = 0.05
@@ -26,7 +27,7 @@ class Playbook:
     """What to run: a playbook of the collection by its name (`up`), on which hosts, how.
 
     `variables` become extra vars and hold flags of rayctl's own only, never anything from a cluster file. `become_password`
-    is for sudo on the nodes.
+    is for sudo on the nodes, `errand` what the playbook `exec` runs there.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Playbook:
     diff: bool = False
     tags: tuple[str, ...] = ()
     become_password: str = field(default="", repr=False)
+    errand: Errand | None = None
 
 
 @dataclass
@@ -70,7 +72,7 @@ class Driver:
         self,
         playbook: Playbook,
         *,
-        on_message: Callable[[dict[str, Any]], None],
+        on_message: Callable[[dict[str, Any]], None] = lambda _: None,
         on_tick: Callable[[], None] = lambda: None,
         timeout_s: float | None = None,
     ) -> None:
@@ -95,6 +97,8 @@ class Driver:
         """
         self._write_inventory(ansible.folder)
         self._write_password(ansible.folder)
+        if self.playbook.errand:
+            self.playbook.errand.store(ansible.folder)
         try:
             with Follower(ansible.sink, self._take, self._on_tick):
                 ansible.play(self._words())

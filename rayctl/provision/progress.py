@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from rayctl.node.wire import Message
 
 VARIABLE = "RAYCTL_PROGRESS"
+FOLDER = "RAYCTL_RUN_FOLDER"  # names the run's folder to Ansible
 LOOK_S = 0.02
 Report = Callable[[Message], None]
 

@@ -228,7 +228,7 @@ def test_a_lost_head_comes_back_and_a_strange_cluster_does_not_go_unseen(standin
     records = standin.home / "embedded" / "demo"
     (records / "nodes" / f"{HEAD}.json").unlink()
     assert list(standin.nodes()) == ALL[1:]
-    assert standin.run("get-head-ip", str(standin.file), code=1).stderr.startswith("error: the cluster demo has no head")
+    assert standin.run("get-head-ip", str(standin.file), code=1).stderr.startswith("error: the cluster demo is not up")
     back = standin.up()
     assert list(standin.nodes()) == ["demo-head-2", ONE, TWO], "a name is never given twice"
     assert "launched (head" in back.stderr
@@ -302,3 +302,30 @@ def test_inside_of_another_clusters_step_rayctl_is_not_confused(standin: Any) ->
     seen = (standin.out / f"env-{ONE}").read_text()
     for value in ("9.9.9.9", "zzzz", "RAYCTL_LEASE", "RAYCTL_PROGRESS"):
         assert value not in seen
+
+
+def test_commands_that_bring_up_and_end_what_they_run_on(standin: Any) -> None:
+    file = str(standin.file)
+    done = standin.run("exec", "--start", file, "echo here; exit 4", code=4)
+    assert done.stdout == "here\n"
+    assert "up done" in done.stderr
+    assert standin.noted("one") == [HEAD, ONE, TWO]
+    assert standin.run("exec", "--all-nodes", file, "echo $RAY_ADDRESS").stdout.count("127.0.0.") == 1, "all see one head"
+    assert (
+        standin.run("exec", "--workers", "--stop", file, "exit 2", code=1).stdout == f"== {ONE}, {TWO} (2 nodes): exit code 2\n"
+    )
+    assert standin.nodes() == {}
+    assert standin.run("exec", "--stop", file, "--nosuch", "x", code=125).stdout == ""
+    assert "is not up" in standin.run("attach", file, code=125).stderr
+
+
+def test_files_are_copied_on_this_machine_too(standin: Any) -> None:
+    standin.up()
+    source, target = standin.folder / "source", standin.folder / "far" / "away"
+    (source / "sub").mkdir(parents=True)
+    (source / "sub" / "a b").write_text("x")
+    assert "1 file copied, 1 B" in standin.run("rsync-up", str(standin.file), f"{source}/", f"{target}/", "--all-nodes").stdout
+    standin.run("rsync-down", str(standin.file), f"{target}/sub/a b", str(standin.folder / "back" / "it"))
+    assert (standin.folder / "back" / "it").read_text() == "x"
+    assert "neither for all file mounts" in standin.run("rsync-up", str(standin.file), "one", code=2).stderr
+    assert "has no file_mounts" in standin.run("rsync-up", str(standin.file), code=2).stderr

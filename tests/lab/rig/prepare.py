@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from . import base, places, rayenv
 from .box import run
 
-BOX_PACKAGES = ("systemd-container", "mmdebstrap", "openssh-client", "iproute2", "iptables", "rsync")
+BOX_PACKAGES = ("systemd-container", "mmdebstrap", "openssh-client", "iproute2", "iptables", "rsync", "tmux", "screen")
 WAIT_FOR_APT = ("-o", "DPkg::Lock::Timeout=600")  # another apt may be at work
 
 

@@ -20,7 +20,10 @@ from rayctl.cli.main import cli, main
 from rayctl.cli.run import exec_, submit
 from rayctl.errors import Interrupted, Refused, UsageError
 
-COMMANDS = ["up", "down", "exec", "submit", "status", "get-head-ip", "get-worker-ips", "validate", "schema"]
+COMMANDS = [
+    "up", "down", "exec", "attach", "submit", "rsync-up", "rsync-down", "status", "get-head-ip", "get-worker-ips", "dashboard",
+    "monitor", "token", "validate", "schema",
+]  # fmt: skip
 
 
 def parsed(command: click.Command, *words: str) -> dict[str, Any]:
@@ -122,6 +125,46 @@ def test_what_follows_the_script_is_the_scripts(words: list[str]) -> None:
     found = parsed(submit, *words)
     assert (found["cluster_name"], found["script"]) == ("other", Path("x.py"))
     assert found["arguments"] == ("-n", "3", "--flag", "a b")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-p", "1", "--tmux", "c.yaml", "x.py", "-p", "2"],
+        ["c.yaml", "--port-forward", "1", "--tmux", "x.py", "-p", "2"],
+        ["c.yaml", "--port_forward=1", "--tmux", "x.py", "-p", "2"],
+    ],
+)
+def test_options_with_values_before_the_script_are_ours(words: list[str]) -> None:
+    found = parsed(submit, *words)
+    assert (found["ports"], found["tmux"], found["script"], found["arguments"]) == (("1",), True, Path("x.py"), ("-p", "2"))
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["exec", "--tmux", "--screen", "c.yaml", "x"], "contradict"),
+        (["exec", "--tmux", "--stop", "c.yaml", "x"], "nobody is there to end the cluster"),
+        (["submit", "--screen", "--stop", "c.yaml", "x.py"], "nobody is there to end the cluster"),
+        (["submit", "--extra-screen-args", "-x", "c.yaml", "x.py"], "is for --screen"),
+        (["attach", "--new", "c.yaml"], "for --tmux and --screen"),
+        (["exec", "--run-env", "docker", "c.yaml", "x"], "runs no containers"),
+        (["exec", "-p", "99999", "c.yaml", "x"], "no port"),
+        (["exec", "-A", "--tmux", "c.yaml", "x"], "for one node"),
+    ],
+)
+def test_what_cannot_be_is_said_and_is_rayctls_own_failure(
+    words: list[str], why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("c.yaml").write_text(GOOD)
+    assert run(monkeypatch, *words) == 125
+    assert why in capsys.readouterr().err
+
+
+def test_what_ray_s_commands_take_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    for words in (["exec", "--no-config-cache", "--disable-usage-stats", "--run-env", "host"], ["attach", "--no_config_cache"]):
+        assert run(monkeypatch, *words, "--help") == 0
 
 
 def test_underscores_in_the_scripts_own_flags_stay() -> None:

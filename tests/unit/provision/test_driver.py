@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from rayctl.provision import driver
-from rayctl.provision.ansible_process import FOLDER
 from rayctl.provision.driver import Driver, Playbook
+from rayctl.provision.progress import FOLDER
 
 DONE = {"event": "done", "changed": True, "failed": False, "message": "", "step": None}
 

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`dashboard`, `monitor`, `token`, `logs`: seeing what a cluster does, and what it did."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rayctl.cli.common import cluster_file, cluster_name, no_config_cache, operation
+from rayctl.cli.run import OWN_FAILURE
+
+if TYPE_CHECKING:
+    from rayctl.operations.dashboard import Dashboard
+
+PORT = click.IntRange(min=1, max=65535)
+
+
+@click.command(short_help="Open the cluster's dashboard here.")
+@cluster_file
+@click.option("-p", "--port", type=PORT, metavar="PORT", help="The port of this machine, instead of 8265 or any that is free.")
+@click.option("--remote-port", type=PORT, metavar="PORT", help="The dashboard's own, instead of the one that the head tells.")
+@click.option("--no-browser", is_flag=True, help="Only print the address.")
+@cluster_name
+@no_config_cache
+def dashboard(
+    cluster_file: Path, port: int | None, remote_port: int | None, no_browser: bool, cluster_name: str | None
+) -> None:
+    """Lead a port of this machine to the cluster's dashboard until Ctrl-C, and open it.
+
+    \b
+    Example: rayctl dashboard cluster.yaml
+    """
+    from rayctl.operations.dashboard import dashboard as lead
+
+    with operation("dashboard", cluster_file, {"cluster_name": cluster_name}, quiet=True, head_only=True) as session:
+
+        def ready(shown: Dashboard) -> None:
+            click.echo(f"{shown.url}  (until Ctrl-C)")
+            if shown.wants_token:
+                click.echo(f"It asks for the cluster's token: {session.command('token')}", err=True)
+            sys.stdout.flush()
+            if not no_browser and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+                click.launch(shown.url)
+
+        lead(session, port, remote_port, ready)
+
+
+@click.command(short_help="Follow the logs of Ray's monitor on the head.")
+@cluster_file
+@click.option("--lines", type=click.IntRange(min=0), default=100, show_default=True, help="How many lines of the past.")
+@cluster_name
+def monitor(cluster_file: Path, lines: int, cluster_name: str | None) -> int:
+    """Follow the logs of the monitor that runs beside the head's Ray, until Ctrl-C.
+
+    \b
+    Example: rayctl monitor cluster.yaml --lines 20
+    """
+    from rayctl.cli.report import explain
+    from rayctl.operations.monitor import monitor as follow
+
+    try:
+        with operation("monitor", cluster_file, {"cluster_name": cluster_name}, quiet=True, head_only=True) as session:
+            return follow(session, lines)
+    except Exception as e:
+        return 130 if explain(e) == 130 else OWN_FAILURE
+
+
+@click.command(short_help="Print the token that Ray asks for.")
+@cluster_file
+@cluster_name
+def token(cluster_file: Path, cluster_name: str | None) -> None:
+    """Print the token that this cluster's Ray asks for, such as its dashboard does. It is a secret.
+
+    \b
+    Example: rayctl token cluster.yaml
+    """
+    from rayctl.operations.tokens import told
+
+    with operation("token", cluster_file, {"cluster_name": cluster_name}, quiet=True, head_only=True) as session:
+        click.echo(told(session))
+
+
+COMMANDS = (dashboard, monitor, token)
