@@ -6,7 +6,7 @@ DOCUMENTATION = r"""
 module: exec
 short_description: Run a shell command on a node of a Ray cluster
 description:
-  - Runs the command in a login shell where C(ray status) and C(ray.init()) find the cluster, as C(rayctl exec) does.
+  - Runs the command in a login shell where C(ray status) and C(ray.init) find the cluster, as C(rayctl exec) does.
   - This is an action plugin; nothing is needed on the node but a shell. The host must come from the inventory plugin
     P(rayctl.ray.rayctl#inventory), and is reached as by M(rayctl.ray.node).
 version_added: "0.1.0"
