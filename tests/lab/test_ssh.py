@@ -32,6 +32,7 @@ from rayctl.transport.reach import Reach
 from rayctl.transport.ssh import SshTransport
 
 from .rig import Host, Lab
+from .rig.box import wait_for
 
 STATE = "~/.rayctl/lab"
 INTERRUPTED = 1  # as an interactive bash ends after Ctrl-C
@@ -455,6 +456,8 @@ def test_ctrl_c_reaches_the_command_and_nothing_of_it_is_left(lab4: Lab, cluster
     with exec_(cluster, lab4["h1"], "echo there; sleep 971", start_new_session=True) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == b"there\n"
+        # a shell that gets the signal while it makes a process may believe that it was for that process, as at a terminal
+        wait_for(lambda: "sleep 971" in lab4["h1"].processes(), 10, "it sleeps")
         os.killpg(child.pid, signal.SIGINT)
         assert child.wait(10) == INTERRUPTED
     assert not [line for line in lab4["h1"].processes() if "971" in line]

@@ -11,6 +11,7 @@ import sys
 import textwrap
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -234,33 +235,52 @@ def test_a_conversation_is_opened_with_the_nodes_runner(transport: LocalTranspor
 
 # ---- interrupting
 def interrupted(command: str, home: Path) -> tuple[bool, int, bytes]:
-    """Run a command with a mark, interrupt it as soon as it has said something; whether it ended, its code, what it said."""
+    """Run a command with a mark, interrupt it once its `sleep 977` sleeps; whether it ended, its code, what it said.
+
+    A shell that gets the signal while it makes a process may believe that it was for that process, as at a terminal.
+    """
     transport, mark, ended = LocalTransport(Connection("local", "", "/nonexistent")), os.urandom(8).hex(), []
     ours, theirs = os.pipe()
     with Path(os.devnull).open("rb") as nothing:
         ends = Ends(nothing.fileno(), theirs, nothing.fileno())
-        env = {MARK: mark, "HOME": str(home)}
-        runner = threading.Thread(target=lambda: ended.append(transport.run(command, env, ends=ends)))
+        runner = threading.Thread(
+            target=lambda: ended.append(transport.run(command, {MARK: mark, "HOME": str(home)}, ends=ends))
+        )
         runner.start()
-        said = os.read(ours, 100)
+        asleep = sleeping(mark)
         gone = transport.interrupt(mark)
+        with suppress(ProcessLookupError):
+            os.kill(asleep, signal.SIGKILL)
         runner.join(10)
     os.close(theirs)
-    said += b"".join(iter(lambda: os.read(ours, 100), b""))
+    said = b"".join(iter(lambda: os.read(ours, 100), b""))
     os.close(ours)
     return gone, ended[0], said
 
 
-def test_an_interrupt_reaches_a_process_that_is_just_being_made(home: Path) -> None:
-    for _ in range(20):
-        assert interrupted("echo there; sleep 977", home)[0]
+def sleeping(mark: str) -> int:
+    """The pid of the `sleep 977` that has this mark, once it sleeps."""
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        for process in Path("/proc").iterdir():
+            with suppress(OSError):
+                if process.name.isdigit() and (process / "cmdline").read_bytes() == b"sleep\x00977\x00":
+                    state = (process / "stat").read_text().rpartition(") ")[2][0]
+                    if mark.encode() in (process / "environ").read_bytes() and state == "S":
+                        return int(process.name)
+        time.sleep(0.01)
+    raise AssertionError("nothing sleeps")
+
+
+def test_an_interrupt_ends_what_runs(home: Path) -> None:
+    assert interrupted("sleep 977; true", home)[0]
 
 
 def test_what_a_trap_starts_is_not_interrupted(home: Path) -> None:
-    script = "trap 'sleep 0.3; echo tidy; exit 5' INT; echo there; while :; do sleep 0.1; done"
-    assert interrupted(f"bash -c {shlex.quote(script)}", home) == (True, 5, b"there\ntidy\n")
+    script = "trap 'sleep 0.3; echo tidy; exit 5' INT; sleep 977"
+    assert interrupted(f"bash -c {shlex.quote(script)}", home) == (True, 5, b"tidy\n")
 
 
 def test_one_that_goes_on_all_the_same_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "INTERRUPT", local.INTERRUPT.replace("-lt 50", "-lt 3"))
-    assert interrupted("bash -c 'trap \"\" INT; echo there; sleep 1.5'", home)[0] is False
+    assert interrupted("bash -c 'trap \"\" INT; sleep 977'", home)[0] is False
