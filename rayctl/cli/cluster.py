@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from rayctl.cli.common import (
     lock_timeout,
     operation,
     output_format,
+    together,
     verbose,
     yes,
 )
@@ -25,7 +27,11 @@ from rayctl.errors import UsageError
 
 if TYPE_CHECKING:
     from rayctl.operations.session import Session
-    from rayctl.operations.up import UpResult
+    from rayctl.operations.up import UpOptions, UpResult
+
+
+OVERRIDES = ("cluster_name", "min_workers", "max_workers")
+PLANNED = (*OVERRIDES, "no_restart", "restart", "restart_only", "rerun", "limit")
 
 
 class Up(click.Command):
@@ -38,22 +44,31 @@ class Up(click.Command):
         return super().parse_args(ctx, args)
 
 
+what = together(
+    cluster_name,
+    click.option("--no-restart", is_flag=True, help="Never restart a Ray that works."),
+    click.option("--restart", is_flag=True, help="Restart Ray on all nodes, though nothing changed."),
+    click.option("--restart-only", is_flag=True, help="Only restart Ray: no mounts, no set-up."),
+    click.option(
+        "--rerun", type=click.IntRange(min=1), metavar="[N]",
+        help="Run the set-up steps again, all or from step N, though nothing changed.",
+    ),
+    click.option("--min-workers", type=click.IntRange(min=0), metavar="N", help="Instead of the file's."),
+    click.option("--max-workers", type=click.IntRange(min=0), metavar="N", help="Instead of the file's."),
+    click.option("--limit", metavar="PATTERN", help="Only these nodes: names, globs, ray_head, ray_worker, !name."),
+)  # fmt: skip
+
+
 @click.command(cls=Up)
 @cluster_file
 @yes
-@cluster_name
-@click.option("--no-restart", is_flag=True, help="Never restart a Ray that works.")
-@click.option("--restart", is_flag=True, help="Restart Ray on all nodes, though nothing changed.")
-@click.option("--restart-only", is_flag=True, help="Only restart Ray: no mounts, no set-up.")
-@click.option(
-    "--rerun", type=click.IntRange(min=1), metavar="[N]",
-    help="Run the set-up steps again, all or from step N, though nothing changed.",
-)  # fmt: skip
-@click.option("--min-workers", type=click.IntRange(min=0), metavar="N", help="Instead of the file's.")
-@click.option("--max-workers", type=click.IntRange(min=0), metavar="N", help="Instead of the file's.")
+@what
 @click.option("--check", is_flag=True, help="Say what would be done; touch nothing.")
 @click.option("--diff", is_flag=True, help="Show steps and files before and after.")
-@click.option("--limit", metavar="PATTERN", help="Only these nodes: names, globs, ray_head, ray_worker, !name.")
+@click.option(
+    "--plan", "plan_file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Do what `plan --out FILE` has found, with its flags, and nothing else; do not ask.",
+)  # fmt: skip
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
     help="Give up after so long, and stop what runs.",
@@ -74,22 +89,62 @@ def up(cluster_file: Path, yes: bool, form: str, verbose: int, **flags: Any) -> 
     """
     from rayctl.operations import ahead
 
-    overrides = {key: flags[key] for key in ("cluster_name", "min_workers", "max_workers")}
+    agreed = _heed(flags) if flags["plan_file"] else ""
+    overrides = {key: flags[key] for key in OVERRIDES}
     forced = bool(flags["rerun"] or flags["restart"] or flags["restart_only"])
     stamped = {**overrides, "limit": flags["limit"], "no_restart": flags["no_restart"]}
     with ahead.of_up(cluster_file, stamped, forced=forced, check=flags["check"]) as ansible:
-        options = _up_options(flags)
+        options = _up_options(flags, agreed)
         from rayctl.operations.up import up as bring_up
 
         with operation("up", cluster_file, overrides, form=form, verbosity=verbose) as session:
             session.ansible_ahead = ansible
             session.bus.register_secret(options.become_password)
-            result = bring_up(session, options, asker(session, yes or options.check))
+            result = bring_up(session, options, asker(session, yes or options.check or bool(agreed)))
     if form == "text":
         click.echo(_up_text(session, result, flags))
 
 
-def _up_options(flags: dict[str, Any]) -> Any:
+def _heed(flags: dict[str, Any]) -> str:
+    """Take the flags of a plan; the fingerprint of what it is about. Raises `UsageError` where others are given beside it."""
+    from rayctl.operations import planfile
+
+    if any(flags[key] for key in PLANNED):
+        others = ", ".join(f"--{key.replace('_', '-')}" for key in PLANNED if flags[key])
+        raise UsageError(f"--plan brings its own flags, so {others} cannot be given beside it")
+    kept = planfile.load(flags["plan_file"])
+    flags.update(kept.flags)
+    return kept.fingerprint
+
+
+@click.command(cls=Up, short_help="Say what `up` would do to each node, and why.")
+@cluster_file
+@what
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Keep it for `up --plan FILE`.")
+@click.option(
+    "--detailed-exitcode",
+    is_flag=True,
+    help="Exit with 0 if there is nothing to do, 2 if there is, 1 on errors.",
+)
+@output_format
+def plan(cluster_file: Path, out: Path | None, detailed_exitcode: bool, form: str, **flags: Any) -> int:
+    """Say what `up` would do to each node and why, and whether jobs are interrupted. Nothing is touched.
+
+    \b
+    Example: rayctl plan cluster.yaml --out tomorrow.plan
+    """
+    from rayctl.cli import planned
+    from rayctl.cli.report import explain
+
+    try:
+        return planned.show(cluster_file, flags, out, form=form, detailed=detailed_exitcode)
+    except Exception as e:
+        code = explain(e)
+        return 1 if detailed_exitcode else code
+
+
+def wanted(flags: dict[str, Any]) -> UpOptions:
+    """The options of `up` that say what is to be done. Raises `UsageError` where they contradict each other."""
     from rayctl.operations.up import UpOptions
 
     chosen = [name for name in ("no_restart", "restart", "restart_only") if flags[name]]
@@ -100,9 +155,14 @@ def _up_options(flags: dict[str, Any]) -> Any:
         raise UsageError("--restart-only and --rerun contradict each other: the one leaves set-up out, the other runs it")
     return UpOptions(
         restart="never" if flags["no_restart"] else "always" if flags["restart"] else "auto",
-        restart_only=flags["restart_only"], rerun_from=flags["rerun"], check=flags["check"], diff=flags["diff"],
-        limit=flags["limit"], lock_timeout_s=flags["lock_timeout"], timeout_s=flags["timeout"],
-        accept_other=flags["accept_other_cluster"],
+        restart_only=flags["restart_only"], rerun_from=flags["rerun"], limit=flags["limit"],
+    )  # fmt: skip
+
+
+def _up_options(flags: dict[str, Any], agreed: str) -> UpOptions:
+    return replace(
+        wanted(flags), check=flags["check"], diff=flags["diff"], lock_timeout_s=flags["lock_timeout"],
+        timeout_s=flags["timeout"], accept_other=flags["accept_other_cluster"], agreed=agreed,
         become_password=become.given(flags["ask_become_pass"], flags["become_password_file"]),
     )  # fmt: skip
 
@@ -110,8 +170,9 @@ def _up_options(flags: dict[str, Any]) -> Any:
 def _up_text(session: Session, result: UpResult, flags: dict[str, Any]) -> str:
     parts = [f"--- {name}\n{text}".rstrip() for name, text in result.diffs]
     if flags["check"]:
-        would = [f"up would do this to {session.name}:", *(f"  {line}" for line in result.lines)]
-        return "\n".join([*parts, *(would if result.lines else ["nothing to do"])])
+        lines = result.proposal.lines() if result.proposal else []
+        would = [f"up would do this to {session.name}:", *(f"  {line}" for line in lines)]
+        return "\n".join([*parts, *(would if lines else ["nothing to do"])])
     changed = len(result.changed)
     did = "nothing changed" if not changed and not result.launched else f"{changed} node{'s' if changed != 1 else ''} changed"
     joined = f"{result.joined} of {result.expected} nodes joined" if result.expected else "no Ray was asked for"
@@ -182,4 +243,4 @@ def down(cluster_file: Path, yes: bool, cluster_name: str | None, form: str, ver
         click.echo(f"{session.name}: {ended}{kept}, {result.seconds:.1f} s")
 
 
-COMMANDS = (up, down)
+COMMANDS = (up, down, plan)

@@ -23,7 +23,8 @@ from rayctl.transport.local import caller_environment
 class Work:
     """One node: its plan, what of it is to be done, and whether an earlier run is still at it.
 
-    `behind`: the head's synced files are not there as they are on the head.
+    `behind`: the head's synced files are not there as they are on the head. `works`: its Ray runs and is sound, so jobs may
+    be on it. `why_steps`: why the first of the steps runs that do.
     """
 
     node: Node
@@ -31,6 +32,8 @@ class Work:
     wanted: Wanted
     busy: bool
     behind: bool = False
+    works: bool = False
+    why_steps: str = ""
 
     @property
     def needed(self) -> bool:
@@ -48,17 +51,6 @@ class Work:
         """Whether Ray must know this node once the work is done."""
         ray = self.plan["ray"]
         return bool(ray and ray["processes"] and "start" in self.plan["phases"])
-
-    def reasons(self) -> list[str]:
-        """What would be done, in lines for people."""
-        steps = len(self.plan["steps"]) - self.wanted.first_step
-        lines = [f"copy {mount['target']}" for mount in self.wanted.mounts]
-        lines += ["copy the head's synced files"] if self.behind else []
-        if steps:
-            lines.append(f"run set-up from step {self.wanted.first_step + 1} of {len(self.plan['steps'])}")
-        if self.wanted.ray:
-            lines.append(f"start Ray, because {self.wanted.ray}")
-        return lines or (["follow the run that is under way"] if self.busy else [])
 
 
 def survey(session: Session, options: Options, nodes: Sequence[Node], *, head_restarts: bool = False) -> list[Work]:
@@ -79,8 +71,24 @@ def survey(session: Session, options: Options, nodes: Sequence[Node], *, head_re
         elif head_restarts and wanted.ray is None and "start" in options.phases:
             wanted = wanted._replace(ray="the head will be restarted")
         behind = bool(synced and plan.get("synced") and seen["mounts"].get(KEY) != synced)
-        works.append(Work(node, plan, wanted, busy=seen["runner"] is not None, behind=behind))
+        sound = seen["ray"] is not None and not seen["broken"]
+        busy = seen["runner"] is not None
+        works.append(Work(node, plan, wanted, busy, behind, works=sound, why_steps=_why_steps(plan, seen, wanted)))
     return works
+
+
+def _why_steps(plan: Mapping[str, Any], seen: Mapping[str, Any], wanted: Wanted) -> str:
+    """Why the first of the steps runs that do; empty where none does."""
+    first = wanted.first_step
+    if first == len(plan["steps"]):
+        return ""
+    if wanted.mounts:
+        return "a file mount changed"
+    if first >= len(seen["steps"]):
+        return "it has not been run yet"
+    if plan["rerun_from"] == first and seen["steps"][first] == plan["steps"][first]["digest"]:
+        return "it was asked for"
+    return "it changed, or what it depends on"
 
 
 def _synced_stamp(session: Session) -> str:

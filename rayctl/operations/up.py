@@ -17,10 +17,12 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 from rayctl import plan
-from rayctl.errors import Interrupted, NodeFailure, NodesFailed, Unreachable, UsageError
+from rayctl.errors import Interrupted, NodeFailure, NodesFailed, Refused, Unreachable, UsageError
 from rayctl.events import EventKind
 from rayctl.gcs.errors import GcsError, GcsUnauthenticated
 from rayctl.operations import hosts, joined, machines, notices, play
+from rayctl.operations import proposal as proposals
+from rayctl.operations.proposal import Proposal
 from rayctl.operations.select import select
 from rayctl.operations.session import Session
 from rayctl.operations.survey import Work, survey
@@ -35,7 +37,7 @@ JOIN_S, KNOWN_S = 90.0, 10.0
 class UpOptions:
     """The flags of `up`. `rerun_from` counts set-up steps from 1; `timeout_s` bounds the play.
 
-    `become_password` is what sudo on the nodes is given.
+    `become_password` is what sudo on the nodes is given. `agreed` is the fingerprint of the only proposal to be carried out.
     """
 
     restart: str = "auto"
@@ -47,6 +49,7 @@ class UpOptions:
     lock_timeout_s: float = 60.0
     timeout_s: float | None = None
     accept_other: bool = False
+    agreed: str = ""
     become_password: str = field(default="", repr=False)
 
     def for_nodes(self, no_restart_in_file: bool) -> Options:
@@ -68,7 +71,7 @@ class UpOptions:
 
 @dataclass(frozen=True)
 class UpResult:
-    """What came of it. `joined` counts nodes that Ray knows, of `expected`; `lines` is the plan, for check mode."""
+    """What came of it. `joined` counts nodes that Ray knows, of `expected`; `proposal` is what was to be done."""
 
     changed: tuple[str, ...]
     launched: tuple[str, ...]
@@ -76,16 +79,26 @@ class UpResult:
     joined: int
     seconds: float
     address: str = ""
-    lines: tuple[str, ...] = ()
+    proposal: Proposal | None = None
     diffs: tuple[tuple[str, str], ...] = ()
+
+
+def propose(session: Session, options: UpOptions) -> Proposal:
+    """What `up` would do, found out without touching anything."""
+    _prepare(session)
+    return _Up(session, replace(options, check=True), lambda _: None).propose().proposal
+
+
+def _prepare(session: Session) -> None:
+    session.refuse_what_is_not_built()
+    session.require_local_files()
+    notices.tell(session)
 
 
 def up(session: Session, options: UpOptions, confirm: Callable[[Sequence[str]], None]) -> UpResult:
     """Bring the cluster to what its file says. `confirm` is shown the plan and raises when the answer is no."""
     began = time.monotonic()
-    session.refuse_what_is_not_built()
-    session.require_local_files()
-    notices.tell(session)
+    _prepare(session)
     # a check touches nothing, so it need not keep others from doing so
     writer = nullcontext() if options.check else session.one_writer(options.lock_timeout_s, accept_other=options.accept_other)
     try:
@@ -110,20 +123,48 @@ class _Up:
         self.launched: list[Node] = []
         self.outcome = Outcome("successful")
 
-    def run(self) -> UpResult:
+    def propose(self) -> _Found:
+        """Ask whatever there is to ask, and decide."""
         machines.require_head(self.session.provider)
         wanted = self._wanted_machines()
-        self.failures = self._unasked()
         ending = {item.node.id for item in wanted.endings}
         new_head = any(launch.kind is Kind.HEAD for launch in wanted.launches)
         works = self._survey([node for node in self._existing() if node.id not in ending], head_restarts=new_head)
-        lines = machines.explain(wanted) + _lines(works)
+        strangers: list[Work] = []
+        known: dict[str, object] | None = None
+        if not wanted and not any(work.needed for work in works):
+            known = self._ask_ray([work.node for work in works if work.expects_ray], KNOWN_S)
+            strangers = [work for work in works if work.expects_ray and work.node.id not in known]
+            _require_answer(strangers, known)
+        return _Found(wanted, works, strangers, known, self._proposal(wanted, works, strangers))
+
+    def _proposal(self, wanted: plan.Machines, works: Sequence[Work], strangers: Sequence[Work]) -> Proposal:
+        told = [_stranger(work) if work in strangers and self._starts_strangers else work for work in works]
+        chosen = {node.name: (node.kind.value, node.type) for node in self._chosen()}
+        silent = [failure for failure in machines.silent(self.session.provider) if failure.node in chosen]
+        return proposals.propose(
+            self.session.name, self.session.deployment.cluster_id, wanted=wanted, works=told, silent=silent, kinds=chosen
+        )
+
+    @property
+    def _starts_strangers(self) -> bool:
+        return self.node_options.restart != "never"
+
+    def run(self) -> UpResult:
+        found = self.propose()
+        wanted, works, proposal = found.wanted, found.works, found.proposal
+        self.failures = list(proposal.unreachable) if self.options.check else self._unasked()
+        if self.options.agreed and proposal.fingerprint != self.options.agreed:
+            raise Refused(
+                f"{self.session.name} is not as it was when the plan was made; nothing was touched.",
+                hint=f"See what would be done now: {self.session.command('plan')}",
+            )
         if self.options.check:
-            return self._check(works, lines)
-        if not lines:
-            return self._known(works)
+            return self._check(works, proposal)
+        if found.known is not None:
+            return self._known(found, found.known)
         self.session.expect_play()
-        self.confirm(lines)
+        self.confirm(proposal.lines())
         silent = self._silent()
         if wanted:
             self.launched, self.failures = machines.apply(self.session, wanted)
@@ -213,24 +254,16 @@ class _Up:
                 self.session.bus.emit(EventKind.NODE_ENDED, failure.node, status=status, text=failure.reason)
         self.failures += failures
 
-    def _check(self, works: Sequence[Work], lines: list[str]) -> UpResult:
+    def _check(self, works: Sequence[Work], proposal: Proposal) -> UpResult:
         self._play([work for work in works if work.needed])
         self._raise_failures(works)
-        return replace(self._summary(works, {}), lines=tuple(lines))
+        return replace(self._summary(works, {}), proposal=proposal)
 
-    def _known(self, works: Sequence[Work]) -> UpResult:
+    def _known(self, asked: _Found, found: dict[str, object]) -> UpResult:
         """Nothing to do by the nodes' own word; Ray's word counts too."""
-        expected = [work.node for work in works if work.expects_ray]
-        found = self._ask_ray(expected, KNOWN_S)
-        strangers = [work for work in works if work.node in expected and work.node.id not in found]
-        if strangers and not found:
-            # perhaps it is only busy, or out of reach from here: jobs may run there, so nothing is restarted unasked
-            head = strangers[0].node
-            reason = f"its Ray runs, but does not answer from here (waited {KNOWN_S:g} s); `up --restart` starts it anew"
-            raise NodesFailed(f"{head.name} does not answer", (NodeFailure(head.name, reason),))
-        if strangers and self.node_options.restart != "never":
-            names = ", ".join(work.node.name for work in strangers)
-            self.confirm([f"start Ray on {names}, because the head does not know it"])
+        works, strangers = asked.works, asked.strangers
+        if strangers and self._starts_strangers:
+            self.confirm(asked.proposal.lines())
             self.node_options = replace(self.node_options, restart="always")
             lost_head = any(work.node.kind is Kind.HEAD for work in strangers)
             self._play(works if lost_head else strangers)
@@ -291,13 +324,30 @@ class _Up:
         raise NodesFailed(message, tuple(self.failures), hint=resume)
 
 
-def _lines(works: Sequence[Work]) -> list[str]:
-    """One line for nodes that need the same."""
-    groups: dict[str, list[str]] = {}
-    for work in works:
-        if work.needed:
-            groups.setdefault("; ".join(work.reasons()), []).append(work.node.name)
-    return [f"{', '.join(names)}: {reasons}" for reasons, names in groups.items()]
+@dataclass(frozen=True)
+class _Found:
+    """What was found out before anything is done.
+
+    `known` is what Ray told, where it was asked; `strangers` are nodes that it does not know.
+    """
+
+    wanted: plan.Machines
+    works: Sequence[Work]
+    strangers: Sequence[Work]
+    known: dict[str, object] | None
+    proposal: Proposal
+
+
+def _require_answer(strangers: Sequence[Work], known: dict[str, object]) -> None:
+    """A Ray that knows nobody is perhaps only busy, or out of reach from here: jobs may run, so it is not restarted unasked."""
+    if strangers and not known:
+        head = strangers[0].node
+        reason = f"its Ray runs, but does not answer from here (waited {KNOWN_S:g} s); `up --restart` starts it anew"
+        raise NodesFailed(f"{head.name} does not answer", (NodeFailure(head.name, reason),))
+
+
+def _stranger(work: Work) -> Work:
+    return replace(work, wanted=work.wanted._replace(ray="the head does not know it"))
 
 
 def _text(diff: dict[str, str]) -> str:
@@ -309,4 +359,4 @@ def _text(diff: dict[str, str]) -> str:
     return "".join(difflib.unified_diff(before, after, diff["before_header"], diff["after_header"], n=1))
 
 
-__all__ = ["UpOptions", "UpResult", "up"]
+__all__ = ["UpOptions", "UpResult", "propose", "up"]

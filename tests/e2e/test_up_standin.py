@@ -329,3 +329,41 @@ def test_files_are_copied_on_this_machine_too(standin: Any) -> None:
     assert (standin.folder / "back" / "it").read_text() == "x"
     assert "neither for all file mounts" in standin.run("rsync-up", str(standin.file), "one", code=2).stderr
     assert "has no file_mounts" in standin.run("rsync-up", str(standin.file), code=2).stderr
+
+
+def test_a_plan_tells_what_up_does_and_up_does_what_a_plan_told(standin: Any) -> None:
+    file, kept = str(standin.file), standin.folder / "kept.plan"
+
+    def plan(*flags: str, code: int = 0) -> dict[str, Any]:
+        return json.loads(standin.run("plan", file, "--format", "json", *flags, code=code).stdout)  # type: ignore[no-any-return]
+
+    def actions(found: dict[str, Any]) -> dict[str, str]:
+        return {node["node"] or node["type"]: node["action"] for node in found["nodes"]}
+
+    assert actions(plan("--detailed-exitcode", code=2)) == {"head": "launch", "worker": "launch"}
+    assert not standin.home.exists(), "nothing was touched"
+    standin.up()
+    assert plan("--detailed-exitcode")["changes"] is False
+
+    standin.write(standin.note("one"), standin.note("two"))
+    told = plan("--out", str(kept), "--limit", ONE)
+    assert actions(told) == {ONE: "restart"}
+    assert [(step["index"], step["why"]) for step in told["nodes"][0]["steps"]] == [(2, "it has not been run yet")]
+    assert told["interrupts"] == "some"
+    for line in ("run set-up from step 2 of 2; restart Ray, because a set-up step runs before",):
+        assert f"{ONE}: {line}" in standin.up("--check", "--limit", ONE).stdout
+        assert f"{ONE}  {line}" in standin.run("plan", file, "--limit", ONE).stdout
+    assert standin.noted("two") == []
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+    assert "cannot be given beside it" in standin.run("up", file, "--plan", str(kept), "--restart", code=2).stderr
+    standin.run("up", file, "--plan", str(kept))  # without a question
+    assert standin.noted("two") == [ONE]
+    moved = standin.run("up", file, "--plan", str(kept), code=3)
+    assert "is not as it was when the plan was made; nothing was touched" in moved.stderr
+    assert standin.noted("two") == [ONE]
+
+    kept.write_text("{}")
+    assert "is no plan" in standin.run("up", file, "--plan", str(kept), code=2).stderr
+    assert standin.run("plan", file, "--limit", "nosuch", code=2).stdout == ""
+    standin.run("plan", file, "--limit", "nosuch", "--detailed-exitcode", code=1)

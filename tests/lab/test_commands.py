@@ -244,3 +244,16 @@ def test_start_and_stop_make_a_cluster_for_one_command(cluster: Cluster) -> None
     assert done.stdout == "h1\n"
     assert not any(cluster.daemons().values())
     assert re.search(r"h4 +terminated: down(.*\n)+.*h1 +terminated: down", done.stderr), "workers first"
+
+
+# ---- plans
+def test_a_plan_names_hosts_that_do_not_answer_and_up_check_names_the_same(there: Cluster) -> None:
+    there.write("echo more")
+    there.lab["h3"].kill()
+    told = there.rayctl("plan", "--format", "json", code=1)
+    assert {node["node"]: node["action"] for node in json.loads(told.stdout)["nodes"]} == {
+        "h1": "restart", "h2": "restart", "h4": "restart", "h3": "unreachable",
+    }  # fmt: skip
+    assert "✗ h3: " in told.stderr
+    assert "launch" not in told.stdout
+    assert "✗ h3: " in there.up("--check", code=1).stderr

@@ -90,7 +90,7 @@ def test_an_edited_mount_reruns_set_up_and_restarts_and_check_says_so_before(clu
     cluster.up()
     mounted.write_text("two\n")
     foretold = cluster.up("--check").stdout
-    assert "h1, h2, h3, h4: copy ~/app; run set-up from step 1 of 1; start Ray" in foretold
+    assert "h1, h2, h3, h4: copy ~/app; run set-up from step 1 of 1; restart Ray" in foretold
     assert content(cluster) == ["one\n"] * 4, "a check touches nothing"
     assert cluster.counts("setup") == everywhere(1)
     cluster.up()

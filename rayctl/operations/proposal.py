@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `up` is about to do, as data: for `plan`, for `up --check`, for the question before `up`, and for `up --plan FILE`.
+
+Pure: made from what was surveyed, and compared by content. Two proposals are the same when they would do the same to the
+same cluster, whatever was typed to get them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from rayctl.config.digest import digest
+from rayctl.errors import NodeFailure
+from rayctl.operations.survey import Work
+from rayctl.plan import Machines
+from rayctl.providers.base import Kind
+
+VERSION = 1
+
+
+class Action(StrEnum):
+    """The most that is done to a node."""
+
+    LIVE = "live"  # it is as wanted
+    SYNC = "sync"  # files are copied
+    RERUN = "rerun"  # set-up steps run
+    START = "start"  # Ray is started
+    RESTART = "restart"  # a Ray that works is stopped and started
+    FOLLOW = "follow"  # an earlier run is at work, and waited for
+    LAUNCH = "launch"  # a machine is added
+    END = "end"  # a machine is ended
+    UNREACHABLE = "unreachable"  # nobody knows
+
+
+MACHINES = (Action.LAUNCH, Action.END)
+
+
+@dataclass(frozen=True)
+class StepProposal:
+    """A set-up step that runs; steps count from 1, as in `--rerun`. `why` follows "it runs, because"."""
+
+    index: int
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class NodeProposal:
+    """What is done to one node, or to `count` machines that have no name yet. `ray`: why Ray is started there."""
+
+    node: str
+    type: str
+    kind: str
+    action: Action
+    mounts: tuple[str, ...] = ()
+    steps: tuple[StepProposal, ...] = ()
+    total_steps: int = 0
+    ray: str = ""
+    why: str = ""
+    interrupts_jobs: bool = False
+    count: int = 1
+    digest: str = field(default="", repr=False)
+
+    @property
+    def what(self) -> str:
+        """In words for people, such as `run set-up from step 2 of 3; restart Ray, because its start commands changed`."""
+        if self.action is Action.LAUNCH:
+            head = self.kind == Kind.HEAD.value
+            return f"launch the head ({self.type})" if head else f"launch {_workers(self.count)} ({self.type})"
+        if self.action is Action.END:
+            return f"end it: {self.why}"
+        if self.action in (Action.LIVE, Action.UNREACHABLE):
+            return f"{self.action}: {self.why}" if self.why else str(self.action)
+        parts = [f"copy {mount}" for mount in self.mounts]
+        if self.steps:
+            parts.append(f"run set-up from step {self.steps[0].index} of {self.total_steps}")
+        if self.ray:
+            parts.append(f"{'restart' if self.interrupts_jobs else 'start'} Ray, because {self.ray}")
+        return "; ".join(parts or ["follow the run that is under way"])
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """All of it; launches and ends come first, then nodes as they are listed."""
+
+    cluster: str
+    cluster_id: str
+    nodes: tuple[NodeProposal, ...]
+
+    @property
+    def changes(self) -> tuple[NodeProposal, ...]:
+        """What is not left alone."""
+        return tuple(node for node in self.nodes if node.action not in (Action.LIVE, Action.UNREACHABLE))
+
+    @property
+    def unreachable(self) -> tuple[NodeFailure, ...]:
+        """The nodes that did not answer."""
+        away = (node for node in self.nodes if node.action is Action.UNREACHABLE)
+        return tuple(NodeFailure(node.node, node.why, unreachable=True) for node in away)
+
+    @property
+    def interrupts(self) -> str:
+        """Whose jobs are interrupted: none, some (those with work on a node whose Ray restarts), all (the head's does)."""
+        hit = {node.kind for node in self.nodes if node.interrupts_jobs}
+        return "all" if Kind.HEAD.value in hit else "some" if hit else "none"
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal where the same would be done to the same cluster."""
+        return digest([self.cluster, self.cluster_id, [asdict(node) for node in self.nodes if node.action is not Action.LIVE]])
+
+    def lines(self) -> list[str]:
+        """In short, nodes for which the same is to be done in one line."""
+        groups: dict[str, list[str]] = {}
+        for node in self.changes:
+            what = f"end {node.node}: {node.why}" if node.action is Action.END else node.what
+            groups.setdefault(what, []).append(node.node if node.action not in MACHINES else "")
+        return [f"{', '.join(names)}: {what}" if all(names) else what for what, names in groups.items()]
+
+    def summary(self) -> str:
+        """In one sentence."""
+        done = Counter(node.action for node in self.changes for _ in range(node.count))
+        if not done:
+            return "nothing to do"
+        return ", ".join(f"{count} {'node' if count == 1 else 'nodes'} to {action}" for action, count in done.items())
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON data."""
+        nodes = [{key: value for key, value in asdict(node).items() if key != "digest"} for node in self.nodes]
+        return {
+            "v": VERSION, "cluster": self.cluster, "cluster_id": self.cluster_id, "changes": bool(self.changes),
+            "interrupts": self.interrupts, "fingerprint": self.fingerprint, "nodes": nodes,
+        }  # fmt: skip
+
+
+def propose(
+    cluster: str,
+    cluster_id: str | None,
+    *,
+    wanted: Machines,
+    works: Iterable[Work],
+    silent: Sequence[NodeFailure],
+    kinds: Mapping[str, tuple[str, str]],
+) -> Proposal:
+    """Put together what was found out. `kinds` has the kind and type of each silent host.
+
+    A machine that is to be launched may be one of the declared hosts that do not answer; then it is named as such.
+    """
+    away = Counter(kinds[failure.node] for failure in silent if failure.node in kinds)
+    nodes = []
+    for launch in wanted.launches:
+        kind = launch.kind.value
+        count = launch.count - min(launch.count, away[kind, launch.type])
+        if count:
+            nodes.append(NodeProposal("", launch.type, kind, Action.LAUNCH, count=count))
+    nodes += [_ending(ending.node.name, ending.node.type, ending.node.kind.value, ending.reason) for ending in wanted.endings]
+    nodes += [_node(work) for work in works]
+    for failure in silent:
+        kind, node_type = kinds.get(failure.node, (Kind.WORKER.value, ""))
+        nodes.append(NodeProposal(failure.node, node_type, kind, Action.UNREACHABLE, why=failure.reason))
+    return Proposal(cluster, cluster_id or "", tuple(nodes))
+
+
+def _ending(name: str, node_type: str, kind: str, reason: str) -> NodeProposal:
+    return NodeProposal(name, node_type, kind, Action.END, why=reason, interrupts_jobs=True)
+
+
+def _node(work: Work) -> NodeProposal:
+    steps, first = work.plan["steps"], work.wanted.first_step
+    mounts = tuple(mount["target"] for mount in work.wanted.mounts) + (("the head's synced files",) if work.behind else ())
+    running = tuple(
+        StepProposal(i + 1, steps[i]["name"], work.why_steps if i == first else "a step before it runs")
+        for i in range(first, len(steps))
+    )
+    ray, stops = work.wanted.ray or "", bool(work.wanted.ray) and work.works
+    return NodeProposal(
+        work.node.name, work.node.type, work.node.kind.value, _action(work, mounts, running, stops=stops), mounts, running,
+        len(steps), ray, interrupts_jobs=stops, digest=digest([[m["digest"] for m in work.wanted.mounts], steps[first:], ray]),
+    )  # fmt: skip
+
+
+def _action(work: Work, mounts: tuple[str, ...], steps: tuple[StepProposal, ...], *, stops: bool) -> Action:
+    if not work.needed:
+        return Action.LIVE
+    found = (
+        (stops, Action.RESTART),
+        (bool(steps), Action.RERUN),
+        (bool(work.wanted.ray), Action.START),
+        (bool(mounts), Action.SYNC),
+    )
+    return next((action for applies, action in found if applies), Action.FOLLOW)
+
+
+def _workers(count: int) -> str:
+    return f"{count} worker{'s' if count > 1 else ''}"
