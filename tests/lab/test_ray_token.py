@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import re
 import shlex
+import signal
 import stat
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +22,7 @@ import pytest
 
 from .ray_clusters import WHERE, RayCluster, ray_cluster
 from .rig import Host, Lab
+from .rig.box import wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
 KEPT = "/home/ray/.rayctl/lab/token"
@@ -139,6 +143,33 @@ def test_on_a_worker_too(cluster: RayCluster) -> None:
     assert (code, said.count(REACHED)) == (0, 1)
 
 
+def test_the_dashboard_is_led_here_and_takes_the_token_that_the_command_prints(cluster: RayCluster) -> None:
+    printed = cluster.rayctl("token").stdout
+    assert printed == f"{kept_here(cluster).decode()}\n"
+    child = cluster.start("rayctl", "dashboard", "--no-browser", str(cluster.file))
+    assert child.stdout is not None
+    url = child.stdout.readline().split()[0]
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", url)
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(f"{url}/api/cluster_status", timeout=10)
+    request = urllib.request.Request(f"{url}/api/cluster_status", headers={"Authorization": f"Bearer {printed.strip()}"})
+    assert urllib.request.urlopen(request, timeout=10).status == 200
+    child.send_signal(signal.SIGINT)
+    assert child.wait(10) == 0
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(url, timeout=5)
+
+
+def test_monitor_follows_the_logs_of_this_clusters_monitor(cluster: RayCluster) -> None:
+    child = cluster.start("rayctl", "monitor", str(cluster.file), "--lines", "3")
+    assert child.stdout is not None
+    assert "==> monitor" in child.stdout.readline()
+    cluster.lab["h1"].exec("for f in /tmp/ray/session_latest/logs/monitor.log; do echo said by hand >> $f; done")
+    assert any("said by hand" in line for line in iter(child.stdout.readline, ""))
+    child.send_signal(signal.SIGINT)
+    child.wait(10)
+
+
 def test_who_does_not_have_it_is_refused(cluster: RayCluster) -> None:
     address = f"export RAY_ADDRESS={cluster.head.ip}:6379"
     code, said = ray_status(cluster.head, address)
@@ -164,7 +195,8 @@ def test_it_can_be_turned_off(cluster: RayCluster) -> None:
     cluster.auth["ray_token"] = False
     cluster.write_for_ray()
     assert cluster.joined() == "2 of 2 nodes joined, 2 nodes changed"
-    assert REACHED in ray_status(cluster.head, f"export RAY_ADDRESS={cluster.head.ip}:6379")[1]
+    address = f"export RAY_ADDRESS={cluster.head.ip}:6379"
+    wait_for(lambda: REACHED in ray_status(cluster.head, address)[1], 20, "the new head has a status to tell")
     assert cluster.submit(WHERE) == [" ".join(["ran on", *sorted(cluster.addresses)])]
 
 

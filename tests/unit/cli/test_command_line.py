@@ -21,8 +21,8 @@ from rayctl.cli.run import exec_, submit
 from rayctl.errors import Interrupted, Refused, UsageError
 
 COMMANDS = [
-    "up", "down", "plan", "exec", "attach", "submit", "rsync-up", "rsync-down", "status", "get-head-ip", "get-worker-ips", "dashboard",
-    "monitor", "token", "validate", "schema",
+    "up", "down", "plan", "exec", "attach", "submit", "rsync-up", "rsync-down", "status", "get-head-ip", "get-worker-ips",
+    "dashboard", "monitor", "token", "validate", "schema",
 ]  # fmt: skip
 
 
