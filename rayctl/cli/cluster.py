@@ -17,6 +17,8 @@ from rayctl.cli.common import (
     cluster_file,
     cluster_name,
     lock_timeout,
+    no_config_cache,
+    no_usage_stats,
     operation,
     output_format,
     together,
@@ -39,7 +41,7 @@ class Up(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Write the number out where there is none."""
-        pairs = zip(args, [*args[1:], ""], strict=True)
+        pairs = zip(args, [*args[1:], ""], strict=False)  # of no words there is no pair
         args = ["--rerun=1" if word == "--rerun" and not after.lstrip("-").isdecimal() else word for word, after in pairs]
         return super().parse_args(ctx, args)
 
@@ -56,6 +58,17 @@ what = together(
     click.option("--min-workers", type=click.IntRange(min=0), metavar="N", help="Instead of the file's."),
     click.option("--max-workers", type=click.IntRange(min=0), metavar="N", help="Instead of the file's."),
     click.option("--limit", metavar="PATTERN", help="Only these nodes: names, globs, ray_head, ray_worker, !name."),
+)  # fmt: skip
+
+as_rays = together(
+    click.option(
+        "--redirect-command-output", is_flag=True, expose_value=False,
+        help="As Ray's, without effect: the output of every step is kept in a file on its node in any case.",
+    ),
+    click.option(
+        "--use-login-shells/--use-normal-shells", default=True, expose_value=False,
+        help="As Ray's, without effect: steps run in login shells, whose complaints are left out.",
+    ),
 )  # fmt: skip
 
 
@@ -76,6 +89,9 @@ what = together(
 @become.become_password
 @lock_timeout
 @accept_other
+@no_config_cache
+@no_usage_stats
+@as_rays
 @verbose
 @output_format
 def up(cluster_file: Path, yes: bool, form: str, verbose: int, **flags: Any) -> None:
@@ -141,6 +157,33 @@ def plan(cluster_file: Path, out: Path | None, detailed_exitcode: bool, form: st
     except Exception as e:
         code = explain(e)
         return 1 if detailed_exitcode else code
+
+
+@click.command(short_help="Start Ray anew on all nodes, or some.")
+@cluster_file
+@yes
+@cluster_name
+@click.option("--limit", metavar="PATTERN", help="Only these nodes: names, globs, ray_head, ray_worker, !name.")
+@lock_timeout
+@accept_other
+@verbose
+@output_format
+def restart(cluster_file: Path, yes: bool, limit: str | None, form: str, verbose: int, **flags: Any) -> None:
+    """Start Ray anew on all nodes: no mounts, no set-up. Jobs on these nodes are interrupted.
+
+    \b
+    Example: rayctl restart cluster.yaml --limit demo-worker-1
+    """
+    from rayctl.operations.up import UpOptions
+    from rayctl.operations.up import up as bring_up
+
+    options = UpOptions(
+        restart_only=True, limit=limit, lock_timeout_s=flags["lock_timeout"], accept_other=flags["accept_other_cluster"]
+    )
+    with operation("restart", cluster_file, {"cluster_name": flags["cluster_name"]}, form=form, verbosity=verbose) as session:
+        result = bring_up(session, options, asker(session, yes))
+    if form == "text":
+        click.echo(f"{session.name}: Ray was started anew on {', '.join(result.changed)}, {result.seconds:.1f} s")
 
 
 def wanted(flags: dict[str, Any]) -> UpOptions:
@@ -243,4 +286,4 @@ def down(cluster_file: Path, yes: bool, cluster_name: str | None, form: str, ver
         click.echo(f"{session.name}: {ended}{kept}, {result.seconds:.1f} s")
 
 
-COMMANDS = (up, down, plan)
+COMMANDS = (up, down, plan, restart)

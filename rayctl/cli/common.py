@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shlex
 import signal
@@ -19,12 +20,29 @@ import click
 from rayctl.errors import Interrupted, RayctlError, Refused, UsageError
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from rayctl.config.load import Loaded
     from rayctl.events import Bus, Sink
     from rayctl.operations.session import Session
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-cluster_file = click.argument("cluster_file", type=click.Path(path_type=Path), metavar="CLUSTER_FILE")
+
+class ClusterFile(click.Path):
+    """A cluster file, or the name of a cluster that was met from here (see `operation`)."""
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Names of clusters, beside files."""
+        from click.shell_completion import CompletionItem
+
+        from rayctl.state.paths import home
+
+        names = sorted(folder.name for folder in (home(os.environ) / "clusters").glob(f"{glob.escape(incomplete)}*"))
+        return [*map(CompletionItem, names), *super().shell_complete(ctx, param, incomplete)]
+
+
+cluster_file = click.argument("cluster_file", type=ClusterFile(path_type=Path), metavar="CLUSTER_FILE")
 cluster_name = click.option("-n", "--cluster-name", metavar="NAME", help="Another name for the cluster than the file's.")
 yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 lock_timeout = click.option(
@@ -69,7 +87,6 @@ def operation(
     `quiet`: neither shown nor logged. `head_only`: of declared hosts, no other than the head is asked. `failure` is the
     exit code of rayctl's own failures, where it is not the error's.
     """
-    from rayctl.config.load import load
     from rayctl.events import Bus
     from rayctl.operations.session import Session
 
@@ -79,7 +96,7 @@ def operation(
     bus, began = Bus(name, path.stem, sinks if form == "json" else ()), time.monotonic()
     try:
         with nullcontext() if quiet else sigterm_as_interrupt():
-            loaded = load(path, **given)
+            loaded = _load(path, given)
             if not quiet:
                 bus = _begun(name, loaded.config.cluster_name, sinks)
             session = Session.of(name, loaded, given, bus, head_only=head_only)
@@ -96,6 +113,22 @@ def operation(
         raise
     finally:
         bus.close()
+
+
+def _load(path: Path, given: dict[str, Any]) -> Loaded:
+    """Read the cluster file; where there is none, the file of the cluster of this name, whose name is then `given` too."""
+    from rayctl.config.load import load
+    from rayctl.operations.history import file_of
+    from rayctl.state import paths
+
+    file = None if path.exists() else file_of(paths.home(os.environ), str(path))
+    if file is None:
+        return load(path, **given)
+    loaded = load(file, **given)
+    if loaded.config.cluster_name != str(path) and "cluster_name" not in given:
+        given["cluster_name"] = str(path)
+        loaded = load(file, **given)
+    return loaded
 
 
 def _show_first_contacts(session: Session) -> None:
@@ -165,6 +198,14 @@ def _sinks(form: str, verbosity: int) -> list[Sink]:
 
         return [ScreenSink(Console(stderr=True), verbosity=verbosity)]
     return [PlainSink(sys.stderr, verbosity=verbosity)]
+
+
+def ago(seconds: float) -> str:
+    """A time that has passed, in round words."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def asker(session: Session, yes: bool) -> Callable[[Sequence[str]], None]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rayctl.cli.common import cluster_file, cluster_name, operation, output_format
+from rayctl.cli.common import ago, cluster_file, cluster_name, operation, output_format
 from rayctl.errors import RayctlError
 
 if TYPE_CHECKING:
@@ -81,14 +81,7 @@ def _machine(node: NodeStatus) -> str:
     """The machine's state, with who has it and since when that is known."""
     whose = f" by {node.claim['cluster']} ({node.claim['owner']})" if node.state == "taken" and node.claim else ""
     age = time.time() - node.asked_at if node.asked_at else 0.0
-    return f"{node.state}{whose}" + (f", {_ago(age)} ago" if age > FRESH_S else "")
-
-
-def _ago(seconds: float) -> str:
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
+    return f"{node.state}{whose}" + (f", {ago(age)} ago" if age > FRESH_S else "")
 
 
 def _or_dash(value: object) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from rayctl import __version__
-from rayctl.cli import cluster, files, look, run, sync, watch
+from rayctl.cli import cluster, files, known, look, run, sync, watch
 
 
 class ReaderGone(Exception):
@@ -39,7 +39,11 @@ class Commands(click.Group):
 
 @click.group(
     cls=Commands,
-    context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": lambda name: name.replace("_", "-")},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": lambda name: name.replace("_", "-"),
+        "auto_envvar_prefix": "RAYCTL",
+    },
 )
 @click.version_option(__version__, message="rayctl %(version)s")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
@@ -54,13 +58,16 @@ def cli(debug: bool) -> None:
     Exit codes: 0 done; 1 failed on some node; 2 bad usage or file; 3 not supported or refused, nothing touched;
     4 nothing reachable; 5 another writer holds the cluster; 130 interrupted. exec and submit return the command's own
     code, and 125 when rayctl itself failed.
+
+    An option's default can be set in the environment: RAYCTL_UP_MAX_WORKERS=8 is `up --max-workers 8`.
     """
     if debug:
         os.environ["RAYCTL_DEBUG"] = "1"
 
 
-for command in (*cluster.COMMANDS, *run.COMMANDS, *sync.COMMANDS, *look.COMMANDS, *watch.COMMANDS, *files.COMMANDS):
-    cli.add_command(command)
+for family in (cluster, run, sync, look, watch, known, files):
+    for command in family.COMMANDS:
+        cli.add_command(command)
 
 
 def main() -> None:

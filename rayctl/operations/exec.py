@@ -53,6 +53,11 @@ def run(session: Session, command: str, options: RunOptions = RunOptions()) -> i
     return _run(session, the_head(session), text, environment, options)
 
 
+def on(session: Session, name: str, command: str) -> int:
+    """Run a shell command on the node of this name or address; its own exit code."""
+    return _run(session, _named(session, name), command, ray_environment(session), RunOptions())
+
+
 def attach(session: Session, options: RunOptions, *, node: str = "", new: bool = False) -> int:
     """A shell on the head, or on the node of this name or address; its exit code."""
     if new and options.window is None:

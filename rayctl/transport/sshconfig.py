@@ -9,7 +9,7 @@ on to the ssh of a ProxyJump, so jump hosts get the same checks and the same mas
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -78,6 +78,19 @@ def text(folder: Path, connections: Sequence[Connection], sockets: Path) -> str:
     return HEADING.format(file=folder / NAME) + "".join(blocks)
 
 
+def for_people(folder: Path, names: Mapping[str, Connection], sockets: Path) -> str:
+    """Blocks for a person's own configuration: each host by the name that it is given here, by the same rules and masters.
+
+    What a host's block leaves open, the rest of that configuration decides, ways through other hosts included.
+    """
+    blocks = []
+    for name, connection in names.items():
+        lines = [f"HostName {word(connection.address)}", *_lines(folder, connection, sockets)]
+        trust = hostkeys.own_rule(folder, connection) or hostkeys.common_rule(folder, list(names.values()))
+        blocks.append(_block(pattern(name), [*lines, *trust, *DEFAULTS]))
+    return "".join(blocks)
+
+
 def prefix(folder: Path, connection: Connection) -> str:
     """What the names of a host's masters begin with."""
     return _digest(folder, connection.name, connection.address, asdict(connection.ssh))
@@ -104,16 +117,20 @@ def _block(names: str, lines: Sequence[str]) -> str:
 
 def _host(folder: Path, connection: Connection, sockets: Path) -> Iterator[str]:
     """A host's blocks. By its address ssh finds what the user's own configuration says of it, so that one gets no HostName."""
-    name, address, ssh = connection.name, connection.address, replace(connection.ssh, options=())
+    name, address = connection.name, connection.address
     if name != address:
         yield _block(pattern(name), [f"HostName {word(address)}"])
+    lines = [*_lines(folder, connection, sockets), *hostkeys.own_rule(folder, connection)]
+    yield _block(" ".join(pattern(one) for one in dict.fromkeys((name, address))), lines)
+
+
+def _lines(folder: Path, connection: Connection, sockets: Path) -> list[str]:
+    """As whom, where, by which key and way a host is reached, and over which master."""
+    ssh = replace(connection.ssh, options=())
     lines = [f"User {plain(ssh.user)}"] if ssh.user else []
     lines += [f"Port {ssh.port}"] if ssh.port else []
     lines += [f"IdentityFile {word(ssh.key)}", "IdentitiesOnly yes"] if ssh.key else []
-    lines += _way(connection)
-    lines += hostkeys.own_rule(folder, connection)
-    lines += [control_path(sockets, prefix(folder, replace(connection, ssh=ssh)))]
-    yield _block(" ".join(pattern(one) for one in dict.fromkeys((name, address))), lines)
+    return [*lines, *_way(connection), control_path(sockets, prefix(folder, replace(connection, ssh=ssh)))]
 
 
 def _way(connection: Connection) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -367,3 +368,33 @@ def test_a_plan_tells_what_up_does_and_up_does_what_a_plan_told(standin: Any) ->
     assert "is no plan" in standin.run("up", file, "--plan", str(kept), code=2).stderr
     assert standin.run("plan", file, "--limit", "nosuch", code=2).stdout == ""
     standin.run("plan", file, "--limit", "nosuch", "--detailed-exitcode", code=1)
+
+
+def test_a_cluster_is_known_by_its_name_and_its_runs_are_remembered(standin: Any) -> None:
+    file = str(standin.file)
+    assert "no clusters yet" in standin.run("list").stdout
+    standin.write(standin.note("one", "echo loud"))
+    standin.up()
+    assert re.search(rf"^demo +up \d+ s ago, ok +{re.escape(file)}$", standin.run("list").stdout, re.M)
+    (known,) = json.loads(standin.run("list", "--format", "json").stdout)
+    assert (known["name"], known["last"]["operation"]) == ("demo", "up")
+    assert standin.run("exec", "demo", "echo by name").stdout == "by name\n"
+    assert "loud" in standin.run("logs", "demo").stdout
+    assert ONE not in standin.run("logs", "demo", TWO).stdout
+    assert standin.run("logs", "demo", ONE, "--step", "1").stdout == "loud\n"
+    assert "ran step 7" in standin.run("logs", "demo", ONE, "--step", "7", code=1).stderr
+    assert "needs a node" in standin.run("logs", "demo", "--step", "1", code=2).stderr
+    assert standin.run("ssh-config", "demo", code=3).stdout == ""
+
+    standin.run("up", "-y", file, "-n", "second")
+    assert standin.run("exec", "second", "echo $RAY_ADDRESS").stdout != standin.run("exec", "demo", "echo $RAY_ADDRESS").stdout
+    standin.run("down", "-y", "second")
+    assert "down" in standin.run("list").stdout
+    assert "no such file" in standin.run("status", "third", code=2).stderr.lower()
+
+
+def test_restart_starts_ray_anew_and_does_nothing_else(standin: Any) -> None:
+    standin.up()
+    assert "Ray was started anew on " + ONE in standin.run("restart", "-y", str(standin.file), "--limit", ONE).stdout
+    assert standin.noted("starts") == sorted([*ALL, ONE])
+    assert standin.noted("one") == ALL

@@ -257,3 +257,16 @@ def test_a_plan_names_hosts_that_do_not_answer_and_up_check_names_the_same(there
     assert "✗ h3: " in told.stderr
     assert "launch" not in told.stdout
     assert "✗ h3: " in there.up("--check", code=1).stderr
+
+
+# ---- a person's own ssh
+def test_ssh_rsync_and_others_reach_the_hosts_by_the_clusters_name(there: Cluster, tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text(there.rayctl("ssh-config").stdout)
+    assert there.run("ssh", "-F", str(config), "lab", "hostname").stdout == "h1\n"
+    assert there.run("ssh", "-F", str(config), "lab-h3", "hostname").stdout == "h3\n"
+    there.run("rsync", "-e", f"ssh -F {config}", str(config), "lab-h2:copied")
+    assert there.lab["h2"].exec("cat /home/ray/copied").stdout == config.read_text()
+    there.lab["h4"].exec("rm /etc/ssh/ssh_host_*; ssh-keygen -A; systemctl restart ssh")
+    there.run("pkill", "-f", str(there.env["XDG_RUNTIME_DIR"]), code=None)  # masters that trust the old key
+    assert "Host key verification failed" in there.run("ssh", "-F", str(config), "lab-h4", "hostname", code=255).stderr

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 import time
@@ -21,8 +23,8 @@ from rayctl.cli.run import exec_, submit
 from rayctl.errors import Interrupted, Refused, UsageError
 
 COMMANDS = [
-    "up", "down", "plan", "exec", "attach", "submit", "rsync-up", "rsync-down", "status", "get-head-ip", "get-worker-ips",
-    "dashboard", "monitor", "token", "validate", "schema",
+    "up", "down", "plan", "restart", "exec", "attach", "submit", "rsync-up", "rsync-down", "status", "get-head-ip",
+    "get-worker-ips", "dashboard", "monitor", "token", "list", "logs", "ssh-config", "completion", "validate", "schema",
 ]  # fmt: skip
 
 
@@ -51,7 +53,7 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
     help_text = CliRunner().invoke(cli, [name, "--help"], prog_name="rayctl").output
     assert f"Usage: rayctl {name}" in help_text
     if not name.startswith("get-"):
-        assert f"Example: rayctl {name}" in help_text
+        assert re.search(f"Example: .*rayctl {name}", help_text)
 
 
 def test_commands_stand_in_the_order_in_which_one_needs_them() -> None:
@@ -300,3 +302,40 @@ def test_ctrl_c_before_anything_has_begun_is_an_interrupt_too(
     monkeypatch.setattr(ahead, "of_up", interrupted)
     assert run(monkeypatch, "up", "c.yaml", "-y") == 130
     assert capsys.readouterr().err.strip() == "interrupted"
+
+
+def test_no_words_at_all_are_bad_usage(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in COMMANDS:
+        if name not in ("list", "completion", "schema"):
+            assert run(monkeypatch, name) in (2, 125)
+            assert "Missing argument" in capsys.readouterr().err
+
+
+def test_the_environment_has_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAYCTL_UP_MAX_WORKERS", "8")
+    assert up.make_context("up", ["c.yaml"], auto_envvar_prefix="RAYCTL_UP").params["max_workers"] == 8
+    assert run(monkeypatch, "up", "--min-workers", "x", "c.yaml") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"), [("rayctl pl", "plan"), ("rayctl up --no", "--no-restart"), ("rayctl status d", "demo")]
+)
+def test_a_shell_completes_commands_options_and_clusters(words: str, offered: str, home: Path) -> None:
+    (home / "clusters" / "demo").mkdir(parents=True)
+    environment = {
+        "_RAYCTL_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1),
+        "RAYCTL_HOME": str(home), "PATH": os.environ["PATH"],
+    }  # fmt: skip
+    rayctl = Path(sys.executable).parent / "rayctl"
+    done = subprocess.run([str(rayctl)], env=environment, capture_output=True, text=True, check=True)
+    assert f"plain,{offered}" in done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_code_for_a_shell(
+    shell: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "completion", shell) == 0
+    assert "_RAYCTL_COMPLETE" in capsys.readouterr().out
+    monkeypatch.setenv("SHELL", "/bin/tcsh")
+    assert run(monkeypatch, "completion") == 1

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`logs`: what a run told, from here, and what a step printed, from its node."""
+
+from __future__ import annotations
+
+import shlex
+
+from rayctl.errors import RayctlError, UsageError
+from rayctl.events import Event, EventKind
+from rayctl.operations import exec as running
+from rayctl.operations import history
+from rayctl.operations.session import Session
+
+# bash complains of its terminal at the beginning of each log
+WITHOUT_NOISE = "1,2{/cannot set terminal process group/d;/no job control in this shell/d}"
+
+
+def of_last_run(session: Session, operation: str | None, node: str) -> list[Event]:
+    """The events of the last run, those of a node alone if it is named. Raises RayctlError where no log is kept."""
+    logs = history.run_logs(session.root, session.name, operation)
+    if not logs:
+        what = f"of {operation}" if operation else "of a run"
+        raise RayctlError(f"this machine has kept no log {what} of {session.name}")
+    found = list(history.events(logs[-1]))
+    names = {event.node for event in found} - {""}
+    if node and node not in names:
+        known = ", ".join(sorted(names)) or "no node"
+        raise UsageError(f"the last run had nothing to do with {node} (it had with {known})")
+    return [event for event in found if not node or event.node == node]
+
+
+def step_output(session: Session, node: str, step: str) -> int:
+    """Print all that a step has printed when it ran last, as the node has kept it; the exit code of `sed` there."""
+    if not node:
+        raise UsageError("--step needs a node: rayctl logs CLUSTER NODE --step N")
+    path = _log_of(session, node, step)
+    return running.on(session, node, f"sed {shlex.quote(WITHOUT_NOISE)} {shlex.quote(path)}")
+
+
+def _log_of(session: Session, node: str, step: str) -> str:
+    """Where it is on the node: the last run that told of its end knows. A bare number counts all steps, as `up` shows them."""
+    for log in reversed(history.run_logs(session.root, session.name)):
+        for event in reversed(list(history.events(log))):
+            if event.kind == EventKind.STEP_ENDED and event.node == node and event.data.get("log"):
+                counted = str(event.data.get("index")) if not event.data.get("name") else ""
+                if step in (event.step, counted):
+                    return str(event.data["log"])
+    raise RayctlError(f"no run that is remembered here ran step {step} on {node}", hint=session.command("logs", node))
