@@ -186,6 +186,28 @@ def restart(cluster_file: Path, yes: bool, limit: str | None, form: str, verbose
         click.echo(f"{session.name}: Ray was started anew on {', '.join(result.changed)}, {result.seconds:.1f} s")
 
 
+@click.command("kill-random-node", short_help="End a worker by chance, to see what becomes of it.")
+@cluster_file
+@yes
+@cluster_name
+@click.option("--hard", is_flag=True, help="End its machine, not only its Ray.")
+@lock_timeout
+@accept_other
+def kill_random_node(cluster_file: Path, yes: bool, hard: bool, **flags: Any) -> None:
+    """End the Ray of a worker that is chosen by chance: for trying out what a cluster and its jobs endure.
+
+    \b
+    Example: rayctl kill-random-node cluster.yaml --hard
+    """
+    from rayctl.operations.chaos import kill_random_node as kill
+
+    with operation("kill-random-node", cluster_file, {"cluster_name": flags["cluster_name"]}, quiet=True) as session:
+        confirm = asker(session, yes)
+        name = kill(session, confirm, hard=hard, timeout_s=flags["lock_timeout"], accept_other=flags["accept_other_cluster"])
+        back = session.command("up")
+    click.echo(f"{name}: {'its machine' if hard else 'its Ray'} was ended; to bring it back: {back}")
+
+
 def wanted(flags: dict[str, Any]) -> UpOptions:
     """The options of `up` that say what is to be done. Raises `UsageError` where they contradict each other."""
     from rayctl.operations.up import UpOptions
@@ -286,4 +308,4 @@ def down(cluster_file: Path, yes: bool, cluster_name: str | None, form: str, ver
         click.echo(f"{session.name}: {ended}{kept}, {result.seconds:.1f} s")
 
 
-COMMANDS = (up, down, plan, restart)
+COMMANDS = (up, down, plan, restart, kill_random_node)

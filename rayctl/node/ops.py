@@ -5,6 +5,7 @@
 {op: "cancel", state_dir}                    end the runner of this node
 {op: "claim", state_dir, claim {...}}        take this host (`claim.Request`), or hear who has it: `held`
 {op: "release", state_dir, cluster_id}       end what is ours here and free the host; `left` are processes that do not end
+{op: "stop_ray", state_dir, mark}            end this node's own Ray; `left` are processes that do not end
 {op: "set_tags", state_dir, cluster_id, tags}
 {op: "lease_read", state_dir}                the cluster's lease, which lies on its head
 {op: "lease_set", state_dir, expected, lease}
@@ -52,6 +53,10 @@ def _release(request: Message) -> Message:
     return {"left": left or [], "released": left == []}
 
 
+def _stop_ray(request: Message) -> Message:
+    return {"left": ["%s (pid %d)" % (process.name, process.pid) for process in processes.stop(request["mark"])]}
+
+
 def _set_tags(request: Message) -> Message:
     claim.set_tags(request["state_dir"], request["cluster_id"], request["tags"], claims.PLACE)
     return {}
@@ -75,6 +80,7 @@ ANSWERS: Dict[str, Callable[[Message], Message]] = {
     "cancel": _cancel,
     "claim": _claim,
     "release": _release,
+    "stop_ray": _stop_ray,
     "set_tags": _set_tags,
     "lease_read": _lease_read,
     "lease_set": _lease_set,

@@ -46,6 +46,9 @@ class Transport(Protocol):
     def cancel(self) -> bool:
         """End the run that is under way there; whether there was one."""
 
+    def stop_ray(self, mark: str) -> list[str]:
+        """End the node's own Ray (see `probe`); what does not end, in words."""
+
     def put(self, source: Path) -> str:
         """Copy a file into the node's own folder; its path there."""
 

@@ -102,6 +102,10 @@ class LocalTransport:
         with _refused():
             return control.stop_runner(self.connection.state_dir)
 
+    def stop_ray(self, mark: str) -> list[str]:
+        """See `Transport`."""
+        return [f"{process.name} (pid {process.pid})" for process in processes.stop(mark)]
+
     def put(self, source: Path) -> str:
         """Copy a file into the node's own folder; its path there."""
         folder = private_dir(Path(self.connection.state_dir) / "files")

@@ -107,6 +107,10 @@ class SshTransport:
         """See `Transport`."""
         return bool(self.ask({"op": "cancel"})["stopped"])
 
+    def stop_ray(self, mark: str) -> list[str]:
+        """See `Transport`."""
+        return list(self.ask({"op": "stop_ray", "mark": mark})["left"])
+
     def put(self, source: Path) -> str:
         """See `Transport`. The file is there whole or not at all, and nobody else can read it."""
         folder = folder_word(f"{self.connection.state_dir}/files")

@@ -270,3 +270,17 @@ def test_ssh_rsync_and_others_reach_the_hosts_by_the_clusters_name(there: Cluste
     there.lab["h4"].exec("rm /etc/ssh/ssh_host_*; ssh-keygen -A; systemctl restart ssh")
     there.run("pkill", "-f", str(there.env["XDG_RUNTIME_DIR"]), code=None)  # masters that trust the old key
     assert "Host key verification failed" in there.run("ssh", "-F", str(config), "lab-h4", "hostname", code=255).stderr
+
+
+# ---- by chance
+def test_a_worker_that_is_killed_comes_back_by_the_next_up(cluster: Cluster) -> None:
+    cluster.write(head_start_ray_commands=[daemon("starts")], worker_start_ray_commands=[daemon("starts")])
+    cluster.up()
+    before = cluster.daemons()
+    name = cluster.rayctl("kill-random-node", "-y").stdout.partition(":")[0]
+    assert name in ("h2", "h3", "h4")
+    assert cluster.daemons() == {**before, name: []}
+    gone = cluster.rayctl("kill-random-node", "-y", "--hard").stdout.partition(":")[0]
+    assert gone not in {node["name"] for node in cluster.status("--probe")["nodes"] if node["state"] == "running"}
+    cluster.up("--restart")
+    assert all(len(pids) == 1 for pids in cluster.daemons().values())

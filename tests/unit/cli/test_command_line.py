@@ -23,8 +23,9 @@ from rayctl.cli.run import exec_, submit
 from rayctl.errors import Interrupted, Refused, UsageError
 
 COMMANDS = [
-    "up", "down", "plan", "restart", "exec", "attach", "submit", "rsync-up", "rsync-down", "status", "get-head-ip",
-    "get-worker-ips", "dashboard", "monitor", "token", "list", "logs", "ssh-config", "completion", "validate", "schema",
+    "up", "down", "plan", "restart", "kill-random-node", "exec", "attach", "submit", "rsync-up", "rsync-down", "status",
+    "get-head-ip", "get-worker-ips", "dashboard", "monitor", "token", "list", "logs", "ssh-config", "completion", "validate",
+    "schema",
 ]  # fmt: skip
 
 
