@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from collections.abc import Generator
 
@@ -10,6 +11,12 @@ import pytest
 from lab.rig.able import cannot_run, must_run
 
 FATE = "lab"  # the name of the property by which a report tells what became of a test on real hosts
+
+
+def pytest_configure() -> None:
+    """Heed Ctrl-C here and in what tests start: in the background of a script it is ignored, and that would be inherited."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ NAMED = 8  # so many nodes are named, of more the first ones
 def show(found: Answers) -> None:
     """Print answers to stdout, what came on stderr to stderr, and who did not answer."""
     for answer in found.answers:
-        click.secho(_heading(answer), bold=True)
+        click.secho(_heading(answer), bold="NO_COLOR" not in os.environ)
         sys.stdout.flush()
         _pour(answer.stdout, sys.stdout.buffer)
         _pour(answer.stderr, sys.stderr.buffer)
