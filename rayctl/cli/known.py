@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SHELLS = ("bash", "zsh", "fish")
 VARIABLE = "_RAYCTL_COMPLETE"
+WIDTHS = (8, 24)  # at least, so that a list looks the same from one minute to the next
 PLACES = {
     "bash": 'eval "$(rayctl completion bash)" in ~/.bashrc',
     "zsh": 'eval "$(rayctl completion zsh)" in ~/.zshrc',
@@ -53,7 +54,7 @@ def list_(form: str) -> None:
 
 def _table(found: Sequence[KnownCluster]) -> None:
     rows = [("NAME", "LAST", "FILE"), *((known.name, _last(known.last), _file(known.file)) for known in found)]
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    widths = [max(least, *(len(row[column]) for row in rows)) for column, least in enumerate(WIDTHS)]
     for name, last, file in rows:
         click.echo(f"{name:<{widths[0]}}  {last:<{widths[1]}}  {file}")
 
