@@ -15,6 +15,7 @@ from bench.bring_up import sleep, up
 from bench.command_line import help_
 from bench.fanout import fanout
 from bench.hosts import bring_up as on_hosts
+from bench.hosts.commands import commands
 from bench.hosts.running import unchanged as unchanged_hosts
 from bench.hosts.set_up import set_up
 from bench.inventory import inventory
@@ -35,6 +36,7 @@ FIGURES: dict[str, Callable[[int], str]] = {
     "hosts-up-8": on_hosts.up_8,
     "hosts-setup": set_up,
     "hosts-unchanged": unchanged_hosts,
+    "hosts-commands": commands,
     "fanout": fanout,
 }
 PAIRS = 7

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -42,12 +43,18 @@ class Launched:
 
     def up(self, *flags: str) -> list[str]:
         """The command line of `ray up` with these flags."""
-        own = [f"{name}={self.folder}" for name in ("HOME", "RAY_TMPDIR", "TMPDIR")]
-        ray = [beside_python("ray"), "up", "-y", "--no-config-cache", "--disable-usage-stats"]
-        return ["/usr/bin/env", *own, *ray, *flags, str(self.file)]
+        return [*self._ray("up"), "-y", "--no-config-cache", "--disable-usage-stats", *flags, str(self.file)]
 
-    def write(self, cluster: Cluster) -> None:
-        """The same hosts, and the start commands that Ray's documentation gives."""
+    def ray(self, name: str, *words: str) -> list[str]:
+        """The command line of another of Ray's commands on the file."""
+        return [*self._ray(name), str(self.file), *words]
+
+    def _ray(self, name: str) -> list[str]:
+        own = [f"{variable}={self.folder}" for variable in ("HOME", "RAY_TMPDIR", "TMPDIR")]
+        return ["/usr/bin/env", *own, beside_python("ray"), name]
+
+    def write(self, cluster: Cluster, **keys: Any) -> None:
+        """The same hosts, and the start commands that Ray's documentation gives, or what else these keys say."""
         head, *workers = cluster.hosts
         self.file.write_text(yaml.safe_dump({
             "cluster_name": self.name,
@@ -59,14 +66,15 @@ class Launched:
                 "ray stop", f"{START} --head --port={PORT} {OFFERS} --autoscaling-config=~/ray_bootstrap_config.yaml",
             ],
             "worker_start_ray_commands": ["ray stop", f"{START} --address=$RAY_HEAD_IP:{PORT} {OFFERS}"],
+            **keys,
         }))  # fmt: skip
 
 
 @contextmanager
-def launched(cluster: Cluster) -> Iterator[Launched]:
+def launched(cluster: Cluster, **keys: Any) -> Iterator[Launched]:
     """A cluster of the launcher's over these hosts, yet to be brought up; what lies on this machine goes at the end."""
     made = Launched(f"bench-{os.getpid()}-{next(_numbers)}", Path(tempfile.mkdtemp(prefix="rcb-ray-")))
-    made.write(cluster)
+    made.write(cluster, **keys)
     try:
         yield made
     finally:

@@ -45,7 +45,7 @@ class Commands(click.Group):
         "auto_envvar_prefix": "RAYCTL",
     },
 )
-@click.version_option(__version__, message="rayctl %(version)s")
+@click.version_option(__version__, message="rayctl %(version)s", allow_from_autoenv=False)
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def cli(debug: bool) -> None:
     """Ray clusters on machines of your own.

@@ -7,6 +7,7 @@ through the node's shell, as `-s` says; relative ones and `~/` lie below the hom
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 import shutil
@@ -74,7 +75,13 @@ def _command(wanted: Copy, node: Remote | None) -> list[str]:
         there = f"{node.host}:{there}"
     else:
         there = str(Path.home() / there) + ("/" if there.endswith("/") else "")
-    return [*command, "--", *((there, wanted.target) if wanted.down else (wanted.source, there))]
+    return [*command, "--", *((there, _here(wanted.target)) if wanted.down else (_here(wanted.source), there))]
+
+
+def _here(path: str) -> str:
+    """A path of this machine as rsync has it: one with a colon would be another machine's, but for a slash before that."""
+    expanded = os.path.expanduser(path)  # noqa: PTH111  a slash at the end has a meaning
+    return expanded if expanded.startswith("/") else f"./{expanded}"
 
 
 def _there(path: str) -> str:
@@ -85,7 +92,7 @@ def _there(path: str) -> str:
 def _make_folder(wanted: Copy, *, here: bool) -> None:
     """The folder that the copies go to, where that is on this machine; rsync makes its last part only."""
     if here or wanted.down:
-        target = wanted.target if wanted.down else str(Path.home() / _there(wanted.target))
+        target = _here(wanted.target) if wanted.down else str(Path.home() / _there(wanted.target))
         folder = Path(target) if wanted.target.endswith("/") else Path(target).parent
         try:
             folder.mkdir(parents=True, exist_ok=True)

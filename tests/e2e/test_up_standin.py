@@ -328,6 +328,10 @@ def test_files_are_copied_on_this_machine_too(standin: Any) -> None:
     assert "1 file copied, 1 B" in standin.run("rsync-up", str(standin.file), f"{source}/", f"{target}/", "--all-nodes").stdout
     standin.run("rsync-down", str(standin.file), f"{target}/sub/a b", str(standin.folder / "back" / "it"))
     assert (standin.folder / "back" / "it").read_text() == "x"
+    (source / "a:b").write_text("y")
+    standin.run("rsync-up", str(standin.file), "a:b", f"{target}/a:b", cwd=source)
+    standin.run("rsync-down", str(standin.file), f"{target}/a:b", "b:a", cwd=source)
+    assert (source / "b:a").read_text() == "y", "a colon makes no host of a path"
     assert "neither for all file mounts" in standin.run("rsync-up", str(standin.file), "one", code=2).stderr
     assert "has no file_mounts" in standin.run("rsync-up", str(standin.file), code=2).stderr
 
