@@ -284,3 +284,27 @@ def test_a_worker_that_is_killed_comes_back_by_the_next_up(cluster: Cluster) -> 
     assert gone not in {node["name"] for node in cluster.status("--probe")["nodes"] if node["state"] == "running"}
     cluster.up("--restart")
     assert all(len(pids) == 1 for pids in cluster.daemons().values())
+
+
+# ---- what fails with Ray's launcher
+def test_another_key_changes_who_logs_in_and_nothing_else(cluster: Cluster, tmp_path: Path) -> None:
+    starts = {"head_start_ray_commands": [daemon("starts")], "worker_start_ray_commands": [daemon("starts")]}
+    cluster.write(**starts)
+    cluster.up()
+    before, key = cluster.daemons(), tmp_path / "another"
+    cluster.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key))
+    public = key.with_suffix(".pub").read_text()
+    cluster.rayctl("exec", "-A", f"echo '{public.strip()}' >> ~/.ssh/authorized_keys")
+    cluster.auth["ssh_private_key"] = str(key)
+    cluster.write(**starts)
+    assert "nothing changed" in cluster.up("--no-restart").stdout
+    assert "nothing changed" in cluster.up().stdout
+    assert cluster.daemons() == before
+
+
+def test_addresses_are_told_from_the_file_and_a_cluster_that_is_not_up_is_said(cluster: Cluster) -> None:
+    assert "is not up" in cluster.rayctl("get-head-ip", code=1).stderr
+    cluster.up()
+    assert cluster.rayctl("get-head-ip").stdout == f"{cluster.head.ip}\n"
+    other = cluster.elsewhere("other")
+    assert other.rayctl("get-worker-ips").stdout.split() == [worker.ip for worker in cluster.workers]
