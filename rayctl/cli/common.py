@@ -6,24 +6,20 @@ from __future__ import annotations
 import glob
 import os
 import shlex
-import signal
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from rayctl.errors import Interrupted, RayctlError, Refused, UsageError
+from rayctl.errors import Interrupted, Refused, UsageError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from rayctl.config.load import Loaded
-    from rayctl.events import Bus, Sink
+    from rayctl.events import Sink
     from rayctl.operations.session import Session
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -87,103 +83,19 @@ def operation(
     `quiet`: neither shown nor logged. `head_only`: of declared hosts, no other than the head is asked. `failure` is the
     exit code of rayctl's own failures, where it is not the error's.
     """
-    from rayctl.events import Bus
-    from rayctl.operations.session import Session
+    from rayctl.operations.opened import Listeners, opened
 
-    given = {key: value for key, value in overrides.items() if value is not None}
-    sinks = [] if quiet else _sinks(form, verbosity)
-    # a file that cannot be read is told by its error alone; only a program waits for an event in any case
-    bus, began = Bus(name, path.stem, sinks if form == "json" else ()), time.monotonic()
-    try:
-        with nullcontext() if quiet else sigterm_as_interrupt():
-            loaded = _load(path, given)
-            if not quiet:
-                bus = _begun(name, loaded.config.cluster_name, sinks)
-            session = Session.of(name, loaded, given, bus, head_only=head_only)
-            with closing(session):
-                yield session
-            if quiet:  # nobody else has shown them
-                _show_first_contacts(session)
-        _ended(bus, "failed" if session.exit_code else "ok", began, session.exit_code)
-    except (Interrupted, KeyboardInterrupt) as e:
-        _ended(bus, "interrupted", began, 130, str(e))
-        raise
-    except Exception as e:
-        _ended(bus, "failed", began, failure or (e.exit_code if isinstance(e, RayctlError) else 1), str(e))
-        raise
-    finally:
-        bus.close()
-
-
-def _load(path: Path, given: dict[str, Any]) -> Loaded:
-    """Read the cluster file; where there is none, the file of the cluster of this name, whose name is then `given` too."""
-    from rayctl.config.load import load
-    from rayctl.operations.history import file_of
-    from rayctl.state import paths
-
-    file = None if path.exists() else file_of(paths.home(os.environ), str(path))
-    if file is None:
-        return load(path, **given)
-    loaded = load(file, **given)
-    if loaded.config.cluster_name != str(path) and "cluster_name" not in given:
-        given["cluster_name"] = str(path)
-        loaded = load(file, **given)
-    return loaded
+    text = shlex.join(["rayctl", *sys.argv[1:]])
+    listeners = None if quiet else Listeners(_sinks(form, verbosity), eager=form == "json", text=text)
+    with opened(name, path, overrides, listeners, head_only=head_only, failure=failure) as session:
+        yield session
+    if quiet:  # nobody else has shown them
+        _show_first_contacts(session)
 
 
 def _show_first_contacts(session: Session) -> None:
     for host, key in session.first_contacts.items():
         click.echo(f"{host}: first contact, its host key {key} is believed unverified", err=True)
-
-
-@contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """While it lasts, SIGTERM ends an operation as Ctrl-C does: in order, with exit code 130."""
-
-    def interrupt(*_: object) -> None:
-        raise Interrupted("interrupted by SIGTERM")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _begun(name: str, cluster: str, sinks: Sequence[Sink]) -> Bus:
-    """The operation's bus, its run's log among the sinks. Without a place for the log the operation goes on all the same."""
-    from rayctl.events import Bus, EventKind
-
-    problem = ""
-    try:
-        sinks = [*sinks, _log(name, cluster)]
-    except (RayctlError, OSError) as e:
-        problem = str(e)
-    bus = Bus(name, cluster, sinks)
-    bus.emit(EventKind.OPERATION_STARTED, text=shlex.join(["rayctl", *sys.argv[1:]]))
-    if problem:
-        bus.emit(EventKind.NOTICE, text=f"no log of this run is kept: {problem}")
-    return bus
-
-
-def _log(name: str, cluster: str) -> Sink:
-    from rayctl.events.sinks import LogFileSink
-    from rayctl.state.paths import home, run_log
-    from rayctl.state.private import private_dir
-
-    path = run_log(home(os.environ), cluster, name, started=time.time(), pid=os.getpid())
-    private_dir(path.parent)
-    return LogFileSink(path)
-
-
-def _ended(bus: Bus, status: str, began: float, code: int, text: str = "") -> None:
-    from rayctl.events import EventKind
-
-    seconds = round(time.monotonic() - began, 2)
-    bus.emit(EventKind.OPERATION_ENDED, status=status, seconds=seconds, exit_code=code, text=text)
 
 
 def _sinks(form: str, verbosity: int) -> list[Sink]:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import click
 
 from rayctl.cli.common import ago, cluster_file, cluster_name, operation, output_format
-from rayctl.errors import RayctlError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -100,14 +99,9 @@ def _used(node: NodeStatus) -> str:
 @cluster_name
 def get_head_ip(cluster_file: Path, cluster_name: str | None) -> None:
     """Print the head's address."""
-    from rayctl.operations.machines import the_head
+    from rayctl import api
 
-    overrides = {"cluster_name": cluster_name}
-    with operation("get-head-ip", cluster_file, overrides, quiet=True, head_only=True) as session:
-        addresses = the_head(session).addresses
-        if addresses is None:
-            raise RayctlError(f"the head of {session.name} has no address yet", hint="Ask again in a moment.")
-        click.echo(addresses.external or addresses.internal)
+    click.echo(api.get_head_node_ip(cluster_file, cluster_name=cluster_name))
 
 
 @click.command("get-worker-ips")
@@ -115,10 +109,10 @@ def get_head_ip(cluster_file: Path, cluster_name: str | None) -> None:
 @cluster_name
 def get_worker_ips(cluster_file: Path, cluster_name: str | None) -> None:
     """Print the workers' addresses, a line each."""
-    with operation("get-worker-ips", cluster_file, {"cluster_name": cluster_name}, quiet=True) as session:
-        for node in session.deployment.workers:
-            if node.addresses is not None:
-                click.echo(node.addresses.external or node.addresses.internal)
+    from rayctl import api
+
+    for address in api.get_worker_node_ips(cluster_file, cluster_name=cluster_name):
+        click.echo(address)
 
 
 COMMANDS = (status, get_head_ip, get_worker_ips)

@@ -68,19 +68,20 @@ def chosen(session: Session, *, workers: bool, limit: str | None) -> tuple[list[
 def on_head(session: Session, command: str, options: RunOptions) -> Answers:
     """Run a command on the head alone, without input; its output is there until the session is closed."""
     try:
-        return _on_head(session, command, options)
+        return Answers((captured(session, command, options),), ())
     except Unreachable as e:
         name = session.deployment.head.name if session.deployment.head else "head"
         return Answers((), (NodeFailure(name, e.message, unreachable=True),))
 
 
-def _on_head(session: Session, command: str, options: RunOptions) -> Answers:
+def captured(session: Session, command: str, options: RunOptions) -> Answer:
+    """The same, but who does not reach the head raises `Unreachable`."""
     head, folder = machines.the_head(session), session.folder()
     out, err = errands.files(folder, head.name)
     with Path(os.devnull).open("rb") as nothing, out.open("wb") as stdout, err.open("wb") as stderr:
         ends = Ends(nothing.fileno(), stdout.fileno(), stderr.fileno())
         code = running.run(session, command, replace(options, ends=ends))
-    return Answers((Answer((head.name,), code, out, err),), ())
+    return Answer((head.name,), code, out, err)
 
 
 def run(session: Session, command: str, *, workers: bool, limit: str | None) -> Answers:
