@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -84,4 +85,32 @@ def token(cluster_file: Path, cluster_name: str | None) -> None:
         click.echo(told(session))
 
 
-COMMANDS = (dashboard, monitor, token)
+@click.command("cluster-dump", short_help="Collect logs and the like of all nodes in one archive.")
+@cluster_file
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="The archive, yet to be made."
+)
+@click.option("--logs/--no-logs", default=True, show_default=True, help="Ray's logs.")
+@click.option("--pip/--no-pip", default=True, show_default=True, help="The Python packages.")
+@click.option("--processes/--no-processes", default=True, show_default=True, help="What runs.")
+@click.option("--limit", metavar="PATTERN", help="Only these nodes: names, globs, ray_head, ray_worker, !name.")
+@cluster_name
+def cluster_dump(cluster_file: Path, output: Path | None, cluster_name: str | None, **flags: Any) -> int:
+    """Collect what may tell why something went wrong: Ray's logs, the output of set-up steps, packages, processes of all nodes.
+
+    \b
+    Example: rayctl cluster-dump cluster.yaml --limit demo-worker-1
+    """
+    from rayctl.cli.report import block
+    from rayctl.operations.dump import DumpOptions, dump
+
+    with operation("cluster-dump", cluster_file, {"cluster_name": cluster_name}, quiet=True) as session:
+        target = output or Path(f"{session.name}-{time.strftime('%Y%m%dT%H%M%S')}.tar.gz")
+        failures = dump(session, target, DumpOptions(**flags))
+    for failure in failures:
+        click.echo(block(failure), err=True)
+    click.echo(target)
+    return 1 if failures else 0
+
+
+COMMANDS = (dashboard, monitor, token, cluster_dump)

@@ -308,3 +308,20 @@ def test_addresses_are_told_from_the_file_and_a_cluster_that_is_not_up_is_said(c
     assert cluster.rayctl("get-head-ip").stdout == f"{cluster.head.ip}\n"
     other = cluster.elsewhere("other")
     assert other.rayctl("get-worker-ips").stdout.split() == [worker.ip for worker in cluster.workers]
+
+
+def test_a_dump_holds_what_all_nodes_tell_and_no_token(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.write("echo said by a step")
+    cluster.up()
+    cluster.lab["h4"].kill()
+    done = cluster.rayctl("cluster-dump", "-o", str(tmp_path / "dump.tar.gz"), code=1)
+    assert "✗ h4" in done.stderr
+    cluster.run("tar", "-xzf", "dump.tar.gz", cwd=tmp_path)
+    for name in ("h1", "h2", "h3"):
+        (tmp_path / name).mkdir()
+        cluster.run("tar", "-xzf", str(tmp_path / "dump" / f"{name}.tar.gz"), cwd=tmp_path / name)
+        assert any("said by a step" in log.read_text() for log in (tmp_path / name / "steps").iterdir())
+        assert "sshd" in (tmp_path / name / "processes.txt").read_text()
+        assert not list((tmp_path / name).rglob("token"))
+    assert any(log.name.startswith("up-") for log in (tmp_path / "dump" / "controller").iterdir())
+    assert "File exists" in cluster.rayctl("cluster-dump", "-o", str(tmp_path / "dump.tar.gz"), code=1).stderr

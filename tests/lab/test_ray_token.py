@@ -170,6 +170,16 @@ def test_monitor_follows_the_logs_of_this_clusters_monitor(cluster: RayCluster) 
     child.wait(10)
 
 
+def test_a_dump_holds_the_logs_of_this_clusters_ray_and_not_its_token(cluster: RayCluster, tmp_path: Path) -> None:
+    cluster.rayctl("cluster-dump", "-o", str(tmp_path / "dump.tar.gz"))
+    cluster.run("tar", "-xzf", "dump.tar.gz", cwd=tmp_path)
+    for name in ("h1", "h2"):
+        (tmp_path / name).mkdir()
+        cluster.run("tar", "-xzf", str(tmp_path / "dump" / f"{name}.tar.gz"), cwd=tmp_path / name)
+        assert (tmp_path / name / "ray" / "raylet.out").is_file()
+    assert not files_with(tmp_path, kept_here(cluster))
+
+
 def test_who_does_not_have_it_is_refused(cluster: RayCluster) -> None:
     address = f"export RAY_ADDRESS={cluster.head.ip}:6379"
     code, said = ray_status(cluster.head, address)
