@@ -164,7 +164,8 @@ class _Up:
         if found.known is not None:
             return self._known(found, found.known)
         self.session.expect_play()
-        self.confirm(proposal.lines())
+        if proposal.changes:  # of hosts that do not answer nobody can say what will be done
+            self.confirm(proposal.lines())
         silent = self._silent()
         if wanted:
             self.launched, self.failures = machines.apply(self.session, wanted)

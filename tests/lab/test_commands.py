@@ -325,3 +325,8 @@ def test_a_dump_holds_what_all_nodes_tell_and_no_token(cluster: Cluster, tmp_pat
         assert not list((tmp_path / name).rglob("token"))
     assert any(log.name.startswith("up-") for log in (tmp_path / "dump" / "controller").iterdir())
     assert "File exists" in cluster.rayctl("cluster-dump", "-o", str(tmp_path / "dump.tar.gz"), code=1).stderr
+
+
+def test_a_host_that_does_not_answer_is_no_question(there: Cluster) -> None:
+    there.lab["h3"].kill()
+    assert "✗ h3" in there.rayctl("up", code=1).stderr, "where it would ask, exit code 2 says that there is no terminal"
