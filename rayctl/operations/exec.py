@@ -15,8 +15,6 @@ from rayctl.operations.machines import the_head
 from rayctl.operations.session import Session
 from rayctl.operations.windows import Window
 from rayctl.providers.base import Node
-from rayctl.provision import delivery
-from rayctl.provision.mounts import Mount
 from rayctl.provision.nodeplan import token_environment
 from rayctl.transport.base import OWN_ENDS, Ends
 from rayctl.transport.ports import Forward
@@ -87,6 +85,9 @@ def _placed(session: Session, script: Path) -> str:
     transport = session.transport(the_head(session))
     if not script.is_dir():
         return shlex.quote(transport.put(script))
+    from rayctl.provision import delivery  # here, since it is for folders alone
+    from rayctl.provision.mounts import Mount
+
     folder = script.resolve()
     target = f"{transport.connection.state_dir}/{FOLDER}/{folder.name}"
     delivery.deliver(Mount(target, folder), transport)

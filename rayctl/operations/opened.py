@@ -16,7 +16,6 @@ from typing import Any
 from rayctl.config.load import Loaded, load
 from rayctl.errors import Interrupted, RayctlError
 from rayctl.events import Bus, EventKind, Sink
-from rayctl.events.sinks import LogFileSink
 from rayctl.operations.history import file_of
 from rayctl.operations.session import Session
 from rayctl.state.paths import home, run_log
@@ -116,6 +115,8 @@ def _begun(name: str, cluster: str, listeners: Listeners) -> Bus:
 
 
 def _log(name: str, cluster: str) -> Sink:
+    from rayctl.events.sinks import LogFileSink  # here, since commands that keep no log start sooner without it
+
     path = run_log(home(os.environ), cluster, name, started=time.time(), pid=os.getpid())
     private_dir(path.parent)
     return LogFileSink(path)

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import socket
-import socketserver
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -14,8 +12,6 @@ from rayctl.errors import RayctlError, UsageError
 
 HERE = "127.0.0.1"
 LOCALHOST = ("localhost", HERE)
-CHUNK = 65536
-LOOK_S = 0.05
 MAX = 65535
 
 
@@ -80,38 +76,7 @@ def relayed(forwards: Sequence[Forward]) -> Iterator[None]:
     require_free(needed)
     with ExitStack() as stack:
         for forward in needed:
-            relay = stack.enter_context(_Relay((HERE, forward.local), _Line))
-            relay.place = (forward.host, forward.remote)
-            threading.Thread(target=relay.serve_forever, args=(LOOK_S,), daemon=True).start()
-            stack.callback(relay.shutdown)
+            from rayctl.transport.relay import relay  # noqa: PLC0415  few commands forward ports on this machine
+
+            stack.enter_context(relay((HERE, forward.local), (forward.host, forward.remote)))
         yield
-
-
-class _Relay(socketserver.ThreadingTCPServer):
-    """Hands each connection on to `place`. It has a thread per direction: it is for a browser, not for a crowd."""
-
-    place: tuple[str, int]
-    allow_reuse_address, daemon_threads, block_on_close = True, True, False
-
-
-class _Line(socketserver.BaseRequestHandler):
-    """One connection."""
-
-    def handle(self) -> None:
-        """Pass both directions until both have ended."""
-        near: socket.socket = self.request
-        assert isinstance(self.server, _Relay)
-        with suppress(OSError), socket.create_connection(self.server.place) as far:
-            back = threading.Thread(target=_pour, args=(far, near), daemon=True)
-            back.start()
-            _pour(near, far)
-            back.join()
-
-
-def _pour(source: socket.socket, target: socket.socket) -> None:
-    """One direction, with its end."""
-    with suppress(OSError):
-        while data := source.recv(CHUNK):
-            target.sendall(data)
-    with suppress(OSError):
-        target.shutdown(socket.SHUT_WR)
