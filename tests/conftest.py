@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests on real hosts run wherever they can, nobody is fooled where they did not, and in CI that is a failure."""
+"""Tests have a home folder of their own; those on real hosts run wherever they can, and in CI not to run is a failure."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
+import tempfile
 from collections import Counter
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from lab.rig.able import cannot_run, must_run
@@ -13,10 +17,30 @@ from lab.rig.able import cannot_run, must_run
 FATE = "lab"  # the name of the property by which a report tells what became of a test on real hosts
 
 
-def pytest_configure() -> None:
-    """Heed Ctrl-C here and in what tests start: in the background of a script it is ignored, and that would be inherited."""
+HOME = pytest.StashKey[str]()
+KEPT = (".config/pip", ".cache/pip")  # where packages come from is the machine's matter
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Heed Ctrl-C, and have an empty home folder, here and in what tests start.
+
+    In the background of a script Ctrl-C is ignored, and that would be inherited. Tests kill logins midway; a person's own login
+    files are nothing to try that on: pyenv's keep a lock that makes every later login wait for a minute.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    config.stash[HOME] = home = tempfile.mkdtemp(prefix="rayctl-tests-home-")
+    for kept in (Path.home() / name for name in KEPT):
+        if kept.exists():
+            link = Path(home, kept.relative_to(Path.home()))
+            link.parent.mkdir()
+            link.symlink_to(kept)
+    os.environ["HOME"] = home
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave no home behind."""
+    shutil.rmtree(config.stash[HOME])
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

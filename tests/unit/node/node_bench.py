@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pythons
+
 from rayctl.config.digest import chain, digest
 from rayctl.node import control, processes, state
 from rayctl.node.wire import PROTOCOL
@@ -21,10 +23,9 @@ from rayctl.transport.channel import Channel
 from rayctl.transport.local import argv
 from rayctl.transport.shipping import opening
 
-PYENV = Path("~/.pyenv/versions").expanduser()
 PYTHONS = [
     sys.executable,
-    *(str(path) for minor in range(8, 15) for path in PYENV.glob(f"3.{minor}.*/bin/python")),
+    *pythons.pyenv(range(8, 15)),
     *(path for minor in range(8, 15) for path in [shutil.which(f"python3.{minor}")] if path and "shims" not in path),
 ]
 TEST = "X_TEST"  # marks everything that a test starts, so that nothing outlives it

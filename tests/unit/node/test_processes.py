@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import pythons
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,8 +28,7 @@ from rayctl.node.processes import Process
 # not the same in each run: tests that run beside these must not end each other's stand-ins
 MARK = f"{uuid.uuid4()}/demo-worker-0"
 OTHER = f"{MARK}0"
-PYENV = Path("~/.pyenv/versions").expanduser()
-INTERPRETERS = [sys.executable, *(str(path) for minor in range(8, 14) for path in PYENV.glob(f"3.{minor}.*/bin/python"))]
+INTERPRETERS = [sys.executable, *pythons.pyenv(range(8, 14))]
 # tells what it gets, and whether it obeys; the loop's own `sleep` is a child in the same session
 TALKATIVE = 'trap "echo ${0##*/} >> $LOG; exit" TERM; echo ready >> "$READY"; while :; do sleep 0.02; done'
 STUBBORN = 'trap "" TERM; echo ready >> "$READY"; while :; do sleep 0.02; done'

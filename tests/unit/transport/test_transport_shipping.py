@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import pythons
 
 from rayctl import node
 from rayctl.transport import shipping
 
 MODULES = sorted(path.stem for path in Path(node.__file__).parent.glob("*.py") if path.stem != "__init__")
-PYENV = Path("~/.pyenv/versions").expanduser()
-OLD = [str(path) for minor in (6, 7) for path in PYENV.glob(f"3.{minor}.*/bin/python")]
+OLD = pythons.pyenv((6, 7))
 
 
 def boot(interpreters: list[str], data: bytes = b"", path: str = "/usr/bin:/bin") -> subprocess.CompletedProcess[bytes]:
