@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from rayctl.operations import status as looking
 from rayctl.operations import up as bringing
 from rayctl.operations.down import DownOptions, DownResult
 from rayctl.operations.exec import RunOptions
+from rayctl.operations.lifetime import ended_afterwards
 from rayctl.operations.machines import the_head
 from rayctl.operations.opened import Listeners, opened
 from rayctl.operations.proposal import Proposal
@@ -121,12 +122,9 @@ def run_on_cluster(
     del no_config_cache
     ports = [port_forward] if isinstance(port_forward, int) else port_forward or ()
     options = RunOptions(tuple(Forward(port, port) for port in ports), Window.TMUX if tmux else None, run_env=run_env)
-    try:
-        with _session("exec", cluster_config, on_event, head_only=True) as session:
-            return _run(session, cmd, options, with_output=with_output)
-    finally:
-        if stop:
-            teardown_cluster(cluster_config, on_event=on_event)
+    afterwards = ended_afterwards(lambda: teardown_cluster(cluster_config, on_event=on_event)) if stop else nullcontext()
+    with afterwards, _session("exec", cluster_config, on_event, head_only=True) as session:
+        return _run(session, cmd, options, with_output=with_output)
 
 
 def _run(session: Session, cmd: str, options: RunOptions, *, with_output: bool) -> str:

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -194,13 +194,14 @@ def _code(
 ) -> int:
     """The exit code of a command in a cluster that is brought up before and ended afterwards, if that was asked for."""
     from rayctl.cli.report import explain
+    from rayctl.operations.lifetime import ended_afterwards
 
     overrides = {"cluster_name": flags["cluster_name"]}
     try:
         options = _options(flags)
         if flags.get("start"):
             _bring_up(path, overrides)
-        afterwards = _ended_afterwards(path, overrides) if flags.get("stop") else nullcontext()
+        afterwards = ended_afterwards(lambda: _take_down(path, overrides)) if flags.get("stop") else nullcontext()
         with afterwards, _opened(name, path, flags, head_only) as session:
             session.exit_code = code = act(session, options)
             if options.window and name != "attach" and code == 0:
@@ -244,19 +245,6 @@ def _bring_up(path: Path, overrides: dict[str, Any]) -> None:
 
     with operation("up", path, overrides) as session:
         bring_up(session, UpOptions(), asker(session, yes=True))
-
-
-@contextmanager
-def _ended_afterwards(path: Path, overrides: dict[str, Any]) -> Iterator[None]:
-    """End the cluster when the block is left, but where it was left because nothing could be run at all."""
-    try:
-        yield
-    except (UsageError, Refused):
-        raise
-    except BaseException:
-        _take_down(path, overrides)
-        raise
-    _take_down(path, overrides)
 
 
 def _take_down(path: Path, overrides: dict[str, Any]) -> None:

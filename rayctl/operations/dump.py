@@ -15,7 +15,7 @@ from rayctl.operations.everywhere import AT_ONCE, chosen
 from rayctl.operations.exec import ray_environment
 from rayctl.operations.session import Session
 from rayctl.providers.base import Node
-from rayctl.transport.base import Ends
+from rayctl.transport.base import into_files
 from rayctl.transport.remote import folder_word
 
 RUNS = 5  # logs of this controller's last runs
@@ -67,8 +67,7 @@ def _collect(session: Session, node: Node, target: Path, options: DumpOptions) -
     try:
         known = transport.probe(session.mark(node))["ray"]
         script = _script([pid for pid, _, _ in known["processes"]] if known else [], transport.connection.state_dir, options)
-        with Path("/dev/null").open("rb") as nothing, target.open("wb") as out, said.open("wb") as err:
-            ends = Ends(nothing.fileno(), out.fileno(), err.fileno())
+        with into_files(target, said) as ends:
             code = transport.run(script, ray_environment(session), ends=ends)
     except RayctlError as e:
         return NodeFailure(node.name, e.message, unreachable=isinstance(e, Unreachable))

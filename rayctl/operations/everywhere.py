@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,7 @@ from rayctl.providers.base import DeclaresHosts, Kind, Node
 from rayctl.provision import errands
 from rayctl.provision.driver import Driver, Outcome, Playbook
 from rayctl.provision.errands import Errand
-from rayctl.transport.base import MARK, Ends
+from rayctl.transport.base import MARK, into_files
 
 AT_ONCE = 32  # nodes
 
@@ -78,8 +77,7 @@ def captured(session: Session, command: str, options: RunOptions) -> Answer:
     """The same, but who does not reach the head raises `Unreachable`."""
     head, folder = machines.the_head(session), session.folder()
     out, err = errands.files(folder, head.name)
-    with Path(os.devnull).open("rb") as nothing, out.open("wb") as stdout, err.open("wb") as stderr:
-        ends = Ends(nothing.fileno(), stdout.fileno(), stderr.fileno())
+    with into_files(out, err) as ends:
         code = running.run(session, command, replace(options, ends=ends))
     return Answer((head.name,), code, out, err)
 

@@ -134,12 +134,12 @@ class _Up:
         known: dict[str, object] | None = None
         if not wanted and not any(work.needed for work in works):
             known = self._ask_ray([work.node for work in works if work.expects_ray], KNOWN_S)
-            strangers = [work for work in works if work.expects_ray and work.node.id not in known]
-            _require_answer(strangers, known)
+            strangers = _strangers(works, known)
         return _Found(wanted, works, strangers, known, self._proposal(wanted, works, strangers))
 
     def _proposal(self, wanted: plan.Machines, works: Sequence[Work], strangers: Sequence[Work]) -> Proposal:
-        told = [_stranger(work) if work in strangers and self._starts_strangers else work for work in works]
+        anew = {work.node.id: work for work in strangers} if self._starts_strangers else {}
+        told = [anew.get(work.node.id, work) for work in works]
         chosen = {node.name: (node.kind.value, node.type) for node in self._chosen()}
         silent = [failure for failure in machines.silent(self.session.provider) if failure.node in chosen]
         return proposals.propose(
@@ -266,8 +266,7 @@ class _Up:
         if strangers and self._starts_strangers:
             self.confirm(asked.proposal.lines())
             self.node_options = replace(self.node_options, restart="always")
-            lost_head = any(work.node.kind is Kind.HEAD for work in strangers)
-            self._play(works if lost_head else strangers)
+            self._play(strangers)
         return self._result(works, JOIN_S if strangers else 0.0, found)
 
     def _result(self, works: Sequence[Work], patience_s: float, found: dict[str, object] | None = None) -> UpResult:
@@ -329,7 +328,7 @@ class _Up:
 class _Found:
     """What was found out before anything is done.
 
-    `known` is what Ray told, where it was asked; `strangers` are nodes that it does not know.
+    `known` is what Ray told, where it was asked; `strangers` are nodes that it does not know, with what is to be done there.
     """
 
     wanted: plan.Machines
@@ -339,16 +338,24 @@ class _Found:
     proposal: Proposal
 
 
-def _require_answer(strangers: Sequence[Work], known: dict[str, object]) -> None:
-    """A Ray that knows nobody is perhaps only busy, or out of reach from here: jobs may run, so it is not restarted unasked."""
-    if strangers and not known:
-        head = strangers[0].node
+def _strangers(works: Sequence[Work], known: dict[str, object]) -> list[Work]:
+    """Nodes whose Ray runs and that Ray does not know: it is started anew there, of a lost head on all nodes.
+
+    A Ray that knows nobody is perhaps only busy, or out of reach from here: jobs may run, so it is not restarted unasked.
+    Raises `NodesFailed`.
+    """
+    lost = [work for work in works if work.expects_ray and work.node.id not in known]
+    if lost and not known:
+        head = lost[0].node
         reason = f"its Ray runs, but does not answer from here (waited {KNOWN_S:g} s); `up --restart` starts it anew"
         raise NodesFailed(f"{head.name} does not answer", (NodeFailure(head.name, reason),))
+    if any(work.node.kind is Kind.HEAD for work in lost):
+        return [_started(work, "the head is lost to its own Ray") for work in works]
+    return [_started(work, "the head does not know it") for work in lost]
 
 
-def _stranger(work: Work) -> Work:
-    return replace(work, wanted=work.wanted._replace(ray="the head does not know it"))
+def _started(work: Work, why: str) -> Work:
+    return replace(work, wanted=work.wanted._replace(ray=why))
 
 
 def _text(diff: dict[str, str]) -> str:

@@ -19,7 +19,7 @@ from urllib.parse import quote
 from rayctl.node.wire import Message
 from rayctl.provision.deployment import Deployment
 from rayctl.provision.nodeplan import gcs_port, token_environment
-from rayctl.transport.base import Ends, Transport
+from rayctl.transport.base import Transport, into_files
 
 NAME, OUTPUT = "errand.json", "output"
 
@@ -48,8 +48,8 @@ class Errand:
     def run(self, transport: Transport, out: Path, err: Path) -> Message:
         """Run it without input; the message that tells of its end. Raises `Unreachable`."""
         began = time.monotonic()
-        with Path(os.devnull).open("rb") as nothing, out.open("wb") as stdout, err.open("wb") as stderr:
-            code = transport.run(self.command, self.env, ends=Ends(nothing.fileno(), stdout.fileno(), stderr.fileno()))
+        with into_files(out, err) as ends:
+            code = transport.run(self.command, self.env, ends=ends)
         return {"event": "done", "failed": False, "rc": code, "seconds": round(time.monotonic() - began, 3)}
 
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -20,6 +22,13 @@ class Ends:
     stdin: int | None = None
     stdout: int | None = None
     stderr: int = 2
+
+
+@contextmanager
+def into_files(stdout: Path, stderr: Path) -> Iterator[Ends]:
+    """Ends that keep what is said, and have no input."""
+    with Path(os.devnull).open("rb") as nothing, stdout.open("wb") as out, stderr.open("wb") as err:
+        yield Ends(nothing.fileno(), out.fileno(), err.fileno())
 
 
 OWN_ENDS: Final = Ends()

@@ -34,15 +34,15 @@ class Foreground:
 
     def __init__(self, connection: Connection, prefix: str, ssh: Callable[..., list[str]]) -> None:
         self._connection, self._prefix, self._ssh = connection, prefix, ssh
-        self._mark = uuid.uuid4().hex
 
     def run(self, command: str, env: Mapping[str, str], forwards: Sequence[Forward] = (), ends: Ends = OWN_ENDS) -> int:
         """Run it in a login shell as Ray's launcher does; its exit code. Raises `Unreachable` when ssh failed, and not it."""
         require_free(forwards)
-        self._mark = env.get(MARK, self._mark)
+        mark = env.get(MARK) or uuid.uuid4().hex
         # what ssh itself has to say goes to a file: only so can it be told from what the command says
         with tempfile.NamedTemporaryFile(dir=masters.folder(), prefix="said-") as said:
-            code = self._run(remote(self._script(command, env)), ["-E", said.name, *_forwarding(forwards)], ends)
+            script = self._script(command, {**env, MARK: mark})
+            code = self._run(remote(script), mark, ["-E", said.name, *_forwarding(forwards)], ends)
             told = _said(Path(said.name).read_text(errors="replace"))
         if code == failures.SSH_FAILED and (told or not (forwards or masters.there(self._prefix))):
             raise failures.unreachable(self._connection, told or "Connection to it closed by remote host")
@@ -69,12 +69,7 @@ class Foreground:
             raise failures.unreachable(self._connection, told or "Connection to it closed by remote host")
 
     def _script(self, command: str, env: Mapping[str, str]) -> str:
-        environment = {
-            **self._connection.env,
-            **env,
-            MARK: self._mark,
-            "RAYCTL_PATH": os.pathsep.join(self._connection.path_prefix),
-        }
+        environment = {**self._connection.env, **env, "RAYCTL_PATH": os.pathsep.join(self._connection.path_prefix)}
         exports = " ".join(f"{name}={self._word(value)}" for name, value in environment.items())
         shell = shlex.join(["/bin/bash", "--login", "-i", "-c", QUICK, "bash", command])
         return f"export {exports}\nexec {shell}"
@@ -85,7 +80,7 @@ class Foreground:
             return folder_word(self._connection.state_dir + value.removeprefix(handover.HERE))
         return shlex.quote(value)
 
-    def _run(self, words: str, further: Sequence[str], ends: Ends) -> int:
+    def _run(self, words: str, mark: str, further: Sequence[str], ends: Ends) -> int:
         options = ("-o", "BatchMode=yes", *further)
         if ends == OWN_ENDS and os.isatty(0) and os.isatty(1):  # ssh hands on what is typed, Ctrl-C included
             return _wait(subprocess.Popen([*self._ssh("-t", *options), words], env=masters.environment()), lambda: None)
@@ -97,7 +92,7 @@ class Foreground:
         ended = threading.Event()
         pump = threading.Thread(target=copy_without_noise, args=(child.stderr.fileno(), ends.stderr, ended.is_set), daemon=True)
         pump.start()
-        code = _wait(child, lambda: self.interrupt(self._mark))
+        code = _wait(child, lambda: self.interrupt(mark))
         ended.set()
         pump.join()
         child.stderr.close()
