@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,16 +12,16 @@ import click
 
 from rayctl.cli.report import block
 from rayctl.events import Bus, EventKind
+from rayctl.events.wording import named
 from rayctl.operations.everywhere import Answer, Answers
 
 TAIL = 65536  # bytes
-NAMED = 8  # so many nodes are named, of more the first ones
 
 
 def show(found: Answers) -> None:
     """Print answers to stdout, what came on stderr to stderr, and who did not answer."""
     for answer in found.answers:
-        click.secho(_heading(answer), bold="NO_COLOR" not in os.environ)
+        click.secho(_heading(answer), bold=True)
         sys.stdout.flush()
         _pour(answer.stdout, sys.stdout.buffer)
         _pour(answer.stderr, sys.stderr.buffer)
@@ -52,12 +50,7 @@ def _text(path: Path, last: int | None) -> str:
 
 def _heading(answer: Answer) -> str:
     count = f" ({len(answer.nodes)} nodes)" if len(answer.nodes) > 1 else ""
-    return f"== {_names(answer.nodes)}{count}{f': exit code {answer.exit_code}' if answer.exit_code else ''}"
-
-
-def _names(nodes: Sequence[str]) -> str:
-    more = len(nodes) - NAMED
-    return ", ".join(nodes[:NAMED]) + (f" and {more} more" if more > 0 else "")
+    return f"== {named(answer.nodes)}{count}{f': exit code {answer.exit_code}' if answer.exit_code else ''}"
 
 
 def _pour(source: Path, target: BinaryIO) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rayctl.cli import become
+from rayctl.cli import become, looks
 from rayctl.cli.common import (
     accept_other,
     asker,
@@ -22,7 +22,6 @@ from rayctl.cli.common import (
     operation,
     output_format,
     together,
-    verbose,
     yes,
 )
 from rayctl.errors import UsageError
@@ -92,9 +91,9 @@ as_rays = together(
 @no_config_cache
 @no_usage_stats
 @as_rays
-@verbose
+@looks.options
 @output_format
-def up(cluster_file: Path, yes: bool, form: str, verbose: int, **flags: Any) -> None:
+def up(cluster_file: Path, yes: bool, form: str, **flags: Any) -> None:
     """Bring a cluster up, or to what its file says now.
 
     Nodes that are as wanted are left alone: a second `up` changes nothing and interrupts nobody. Ray is restarted on a node
@@ -113,12 +112,15 @@ def up(cluster_file: Path, yes: bool, form: str, verbose: int, **flags: Any) -> 
         options = _up_options(flags, agreed)
         from rayctl.operations.up import up as bring_up
 
-        with operation("up", cluster_file, overrides, form=form, verbosity=verbose) as session:
+        with operation("up", cluster_file, overrides, form=form) as session:
             session.ansible_ahead = ansible
             session.bus.register_secret(options.become_password)
-            result = bring_up(session, options, asker(session, yes or options.check or bool(agreed)))
-    if form == "text":
-        click.echo(_up_text(session, result, flags))
+            result = bring_up(session, options, asker(yes=yes or options.check or bool(agreed)))
+    if flags["check"]:
+        if form == "text":
+            click.echo(_check_text(result))
+    else:
+        looks.current().summary(_up_text(session, result), form)
 
 
 def _heed(flags: dict[str, Any]) -> str:
@@ -166,9 +168,9 @@ def plan(cluster_file: Path, out: Path | None, detailed_exitcode: bool, form: st
 @click.option("--limit", metavar="PATTERN", help="Only these nodes: names, globs, ray_head, ray_worker, !name.")
 @lock_timeout
 @accept_other
-@verbose
+@looks.options
 @output_format
-def restart(cluster_file: Path, yes: bool, limit: str | None, form: str, verbose: int, **flags: Any) -> None:
+def restart(cluster_file: Path, yes: bool, limit: str | None, form: str, **flags: Any) -> None:
     """Start Ray anew on all nodes: no mounts, no set-up. Jobs on these nodes are interrupted.
 
     \b
@@ -180,10 +182,10 @@ def restart(cluster_file: Path, yes: bool, limit: str | None, form: str, verbose
     options = UpOptions(
         restart_only=True, limit=limit, lock_timeout_s=flags["lock_timeout"], accept_other=flags["accept_other_cluster"]
     )
-    with operation("restart", cluster_file, {"cluster_name": flags["cluster_name"]}, form=form, verbosity=verbose) as session:
-        result = bring_up(session, options, asker(session, yes))
-    if form == "text":
-        click.echo(f"{session.name}: Ray was started anew on {', '.join(result.changed)}, {result.seconds:.1f} s")
+    with operation("restart", cluster_file, {"cluster_name": flags["cluster_name"]}, form=form) as session:
+        result = bring_up(session, options, asker(yes=yes))
+    text = f"{session.name}: Ray was started anew on {', '.join(result.changed)}, {result.seconds:.1f} s"
+    looks.current().summary(text, form)
 
 
 @click.command("kill-random-node", short_help="End a worker by chance, to see what becomes of it.")
@@ -201,8 +203,8 @@ def kill_random_node(cluster_file: Path, yes: bool, hard: bool, **flags: Any) ->
     """
     from rayctl.operations.chaos import kill_random_node as kill
 
-    with operation("kill-random-node", cluster_file, {"cluster_name": flags["cluster_name"]}, quiet=True) as session:
-        confirm = asker(session, yes)
+    with operation("kill-random-node", cluster_file, {"cluster_name": flags["cluster_name"]}, in_passing=True) as session:
+        confirm = asker(yes=yes)
         name = kill(session, confirm, hard=hard, timeout_s=flags["lock_timeout"], accept_other=flags["accept_other_cluster"])
         back = session.command("up")
     click.echo(f"{name}: {'its machine' if hard else 'its Ray'} was ended; to bring it back: {back}")
@@ -232,17 +234,20 @@ def _up_options(flags: dict[str, Any], agreed: str) -> UpOptions:
     )  # fmt: skip
 
 
-def _up_text(session: Session, result: UpResult, flags: dict[str, Any]) -> str:
-    parts = [f"--- {name}\n{text}".rstrip() for name, text in result.diffs]
-    if flags["check"]:
-        lines = result.proposal.lines() if result.proposal else []
-        would = [f"up would do this to {session.name}:", *(f"  {line}" for line in lines)]
-        return "\n".join([*parts, *(would if lines else ["nothing to do"])])
+def _check_text(result: UpResult) -> str:
+    return "\n".join([*_diffs(result), *(result.proposal.lines() if result.proposal else ())])
+
+
+def _diffs(result: UpResult) -> list[str]:
+    return [f"--- {name}\n{text}".rstrip() for name, text in result.diffs]
+
+
+def _up_text(session: Session, result: UpResult) -> str:
     changed = len(result.changed)
     did = "nothing changed" if not changed and not result.launched else f"{changed} node{'s' if changed != 1 else ''} changed"
     joined = f"{result.joined} of {result.expected} nodes joined" if result.expected else "no Ray was asked for"
-    parts.append(f"{session.name} is up: {joined}, {did}, {result.seconds:.1f} s")
-    return "\n".join([*parts, "", *next_commands(session, result.address)])
+    is_up = f"{session.name} is up: {joined}, {did}, {result.seconds:.1f} s"
+    return "\n".join([*_diffs(result), is_up, "", *next_commands(session, result.address)])
 
 
 def next_commands(session: Session, address: str) -> list[str]:
@@ -286,9 +291,9 @@ def _commented(*rows: tuple[str, str]) -> list[str]:
 @click.option("--keep-min-workers", is_flag=True, help="Leave the head and each type's minimum of workers.")
 @lock_timeout
 @accept_other
-@verbose
+@looks.options
 @output_format
-def down(cluster_file: Path, yes: bool, cluster_name: str | None, form: str, verbose: int, **flags: Any) -> None:
+def down(cluster_file: Path, yes: bool, cluster_name: str | None, form: str, **flags: Any) -> None:
     """End a cluster: its machines, and everything of ours that runs on them. Nothing else is touched.
 
     \b
@@ -300,12 +305,11 @@ def down(cluster_file: Path, yes: bool, cluster_name: str | None, form: str, ver
     options = DownOptions(
         flags["workers_only"], flags["keep_min_workers"], flags["lock_timeout"], accept_other=flags["accept_other_cluster"]
     )
-    with operation("down", cluster_file, {"cluster_name": cluster_name}, form=form, verbosity=verbose) as session:
-        result = take_down(session, options, asker(session, yes))
-    if form == "text":
-        kept = f", {len(result.kept)} kept: {', '.join(result.kept)}" if result.kept else ""
-        ended = f"{len(result.ended)} node{'s' if len(result.ended) != 1 else ''} ended" if result.ended else "nothing to end"
-        click.echo(f"{session.name}: {ended}{kept}, {result.seconds:.1f} s")
+    with operation("down", cluster_file, {"cluster_name": cluster_name}, form=form) as session:
+        result = take_down(session, options, asker(yes=yes))
+    kept = f", {len(result.kept)} kept: {', '.join(result.kept)}" if result.kept else ""
+    ended = f"{len(result.ended)} node{'s' if len(result.ended) != 1 else ''} ended" if result.ended else "nothing to end"
+    looks.current().summary(f"{session.name}: {ended}{kept}, {result.seconds:.1f} s", form)
 
 
 COMMANDS = (up, down, plan, restart, kill_random_node)

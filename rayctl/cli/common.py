@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from rayctl.cli import looks
 from rayctl.errors import Interrupted, Refused, UsageError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from rayctl.events import Sink
     from rayctl.operations.session import Session
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -49,7 +49,6 @@ accept_other = click.option(
     "--accept-other-cluster", is_flag=True,
     help="Go on though the provider's cluster of this name is another one than the one known here.",
 )  # fmt: skip
-verbose = click.option("-v", "--verbose", count=True, help="Show what the steps print.")
 no_config_cache = click.option(
     "--no-config-cache", is_flag=True, expose_value=False, help="As Ray's, without effect: rayctl keeps no such cache."
 )
@@ -75,41 +74,27 @@ def together(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 @contextmanager
 def operation(
-    name: str, path: Path, overrides: dict[str, Any], *, form: str = "text", verbosity: int = 0, quiet: bool = False,
+    name: str, path: Path, overrides: dict[str, Any], *, form: str = "text", in_passing: bool = False,
     head_only: bool = False, failure: int | None = None,
 ) -> Iterator[Session]:  # fmt: skip
     """Open a session whose events are shown and logged, and tell how the operation ended.
 
-    `quiet`: neither shown nor logged. `head_only`: of declared hosts, no other than the head is asked. `failure` is the
+    `in_passing`: neither shown nor logged. `head_only`: of declared hosts, no other than the head is asked. `failure` is the
     exit code of rayctl's own failures, where it is not the error's.
     """
     from rayctl.operations.opened import Listeners, opened
 
     text = shlex.join(["rayctl", *sys.argv[1:]])
-    listeners = None if quiet else Listeners(_sinks(form, verbosity), eager=form == "json", text=text)
+    listeners = None if in_passing else Listeners(looks.current().sinks(form), eager=form == "json", text=text)
     with opened(name, path, overrides, listeners, head_only=head_only, failure=failure) as session:
         yield session
-    if quiet:  # nobody else has shown them
+    if in_passing:  # nobody else has shown them
         _show_first_contacts(session)
 
 
 def _show_first_contacts(session: Session) -> None:
     for host, key in session.first_contacts.items():
         click.echo(f"{host}: first contact, its host key {key} is believed unverified", err=True)
-
-
-def _sinks(form: str, verbosity: int) -> list[Sink]:
-    from rayctl.events.sinks import JsonLinesSink, PlainSink
-
-    if form == "json":
-        return [JsonLinesSink(sys.stdout)]
-    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-        from rich.console import Console
-
-        from rayctl.events.screen import ScreenSink
-
-        return [ScreenSink(Console(stderr=True), verbosity=verbosity)]
-    return [PlainSink(sys.stderr, verbosity=verbosity)]
 
 
 def ago(seconds: float) -> str:
@@ -120,7 +105,7 @@ def ago(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def asker(session: Session, yes: bool) -> Callable[[Sequence[str]], None]:
+def asker(*, yes: bool) -> Callable[[Sequence[str]], None]:
     """What asks a person whether to do what the lines say; without a terminal the answer must be in the flags."""
 
     def confirm(lines: Sequence[str]) -> None:
@@ -128,9 +113,8 @@ def asker(session: Session, yes: bool) -> Callable[[Sequence[str]], None]:
             return
         if not sys.stdin.isatty():
             raise UsageError("there is no terminal to ask at", hint="Say --yes to go on without a question.")
-        click.echo(f"Cluster {session.name}:", err=True)
         for line in lines:
-            click.echo(f"  {line}", err=True)
+            click.echo(line, err=True)
         try:
             agreed = click.confirm("Go on?", default=False, err=True)
         except click.Abort:

@@ -87,7 +87,7 @@ def logs(
     """
     from rayctl.operations import logs as kept
 
-    with operation("logs", cluster_file, {"cluster_name": cluster_name}, quiet=True) as session:
+    with operation("logs", cluster_file, {"cluster_name": cluster_name}, in_passing=True) as session:
         if step:
             return kept.step_output(session, node, step)
         events = kept.of_last_run(session, operation_name, node)
@@ -116,7 +116,7 @@ def ssh_config(cluster_file: Path, cluster_name: str | None) -> None:
     """
     from rayctl.operations.people import ssh_blocks
 
-    with operation("ssh-config", cluster_file, {"cluster_name": cluster_name}, quiet=True, head_only=True) as session:
+    with operation("ssh-config", cluster_file, {"cluster_name": cluster_name}, in_passing=True, head_only=True) as session:
         click.echo(ssh_blocks(session), nl=False)
 
 

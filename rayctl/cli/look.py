@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rayctl.cli import looks
 from rayctl.cli.common import ago, cluster_file, cluster_name, operation, output_format
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ SHOWN = ("CPU", "GPU", "memory")
 @click.command()
 @cluster_file
 @cluster_name
-@click.option("--probe", is_flag=True, help="Ask every node itself: steps done, Ray's health, whose each host is.")
+@click.option("--probe", is_flag=True, help="As -v, ask every node itself: steps done, Ray's health, whose each host is.")
 @output_format
+@looks.options
 def status(cluster_file: Path, cluster_name: str | None, probe: bool, form: str) -> None:
     """Show the nodes, and what Ray says of them.
 
@@ -36,7 +38,8 @@ def status(cluster_file: Path, cluster_name: str | None, probe: bool, form: str)
     """
     from rayctl.operations.status import status as look
 
-    with operation("status", cluster_file, {"cluster_name": cluster_name}, quiet=True) as session:
+    probe = probe or looks.current().verbosity > 0
+    with operation("status", cluster_file, {"cluster_name": cluster_name}, in_passing=True) as session:
         seen = look(session, probe=probe)
     if form == "json":
         click.echo(json.dumps(seen.to_dict(), indent=2, sort_keys=True))
@@ -45,8 +48,6 @@ def status(cluster_file: Path, cluster_name: str | None, probe: bool, form: str)
 
 
 def _print(seen: ClusterStatus, probe: bool) -> None:
-    from rich.console import Console
-
     ray = f"Ray {seen.ray_version} at {seen.address}" if seen.ray_version else seen.note
     joined = sum(node.ray not in ("not joined", "unknown") for node in seen.nodes)
     click.echo(f"{seen.cluster} ({seen.provider}): {ray}")
@@ -55,8 +56,7 @@ def _print(seen: ClusterStatus, probe: bool) -> None:
     plural = "" if seen.workers_wanted == 1 else "s"
     nodes = sum(node.state not in NO_NODES for node in seen.nodes)
     click.echo(f"{joined} of {nodes} nodes joined; the file asks for {seen.workers_wanted} worker{plural} at least")
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160, highlight=False)
-    console.print(_table(seen.nodes, probe))
+    looks.current().console(sys.stdout).print(_table(seen.nodes, probe))
     for demand in seen.pending:
         shape = ", ".join(f"{amount:g} {name}" for name, amount in demand["shape"].items())
         click.echo(f"waiting: {demand['count']} x {{{shape}}}")

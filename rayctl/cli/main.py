@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from rayctl import __version__
-from rayctl.cli import cluster, files, known, look, run, sync, watch
+from rayctl.cli import cluster, files, known, look, looks, run, sync, watch
 
 
 class ReaderGone(Exception):
@@ -47,7 +47,8 @@ class Commands(click.Group):
 )
 @click.version_option(__version__, message="rayctl %(version)s", allow_from_autoenv=False)
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
-def cli(debug: bool) -> None:
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
     """Ray clusters on machines of your own.
 
     \b
@@ -61,6 +62,7 @@ def cli(debug: bool) -> None:
 
     An option's default can be set in the environment: RAYCTL_UP_MAX_WORKERS=8 is `up --max-workers 8`.
     """
+    looks.heed_no_color(ctx)
     if debug:
         os.environ["RAYCTL_DEBUG"] = "1"
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rayctl.cli import looks
 from rayctl.cli.common import (
     asker,
     cluster_file,
@@ -95,6 +96,7 @@ class Submit(Remote):
 @output_format
 @no_config_cache
 @no_usage_stats
+@looks.options
 def exec_(cluster_file: Path, command: str, **flags: Any) -> int:
     """Run a shell command on the head, in a login shell where `ray.init()` and `ray status` find this cluster.
 
@@ -143,6 +145,7 @@ def _collected(path: Path, command: str, flags: dict[str, Any]) -> int:
 @click.option("--node-ip", metavar="NODE", help="Another node than the head, by its address or name.")
 @cluster_name
 @no_config_cache
+@looks.options
 def attach(cluster_file: Path, node_ip: str | None, new: bool, **flags: Any) -> int:
     """Open a shell on the head, where `ray.init()` and `ray status` find this cluster.
 
@@ -175,6 +178,7 @@ def attach(cluster_file: Path, node_ip: str | None, new: bool, **flags: Any) -> 
 @cluster_name
 @no_config_cache
 @no_usage_stats
+@looks.options
 def submit(cluster_file: Path, script: Path, arguments: tuple[str, ...], more: str | None, **flags: Any) -> int:
     """Copy a Python script to the head and run it there. Arguments arrive exactly as given.
 
@@ -214,7 +218,7 @@ def _code(
 def _opened(name: str, path: Path, flags: dict[str, Any], head_only: bool) -> AbstractContextManager[Session]:
     form = flags.get("form", "text")
     overrides = {"cluster_name": flags["cluster_name"]}
-    return operation(name, path, overrides, form=form, quiet=form == "text", head_only=head_only, failure=OWN_FAILURE)
+    return operation(name, path, overrides, form=form, in_passing=form == "text", head_only=head_only, failure=OWN_FAILURE)
 
 
 def _options(flags: dict[str, Any]) -> RunOptions:
@@ -244,7 +248,7 @@ def _bring_up(path: Path, overrides: dict[str, Any]) -> None:
     from rayctl.operations.up import up as bring_up
 
     with operation("up", path, overrides) as session:
-        bring_up(session, UpOptions(), asker(session, yes=True))
+        bring_up(session, UpOptions(), asker(yes=True))
 
 
 def _take_down(path: Path, overrides: dict[str, Any]) -> None:
@@ -252,7 +256,7 @@ def _take_down(path: Path, overrides: dict[str, Any]) -> None:
     from rayctl.operations.down import down as take_down
 
     with operation("down", path, overrides) as session:
-        take_down(session, DownOptions(), asker(session, yes=True))
+        take_down(session, DownOptions(), asker(yes=True))
 
 
 COMMANDS = (exec_, attach, submit)

@@ -3,16 +3,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from rayctl.cli.common import cluster_file, cluster_name, operation, verbose
+from rayctl.cli import looks
+from rayctl.cli.common import cluster_file, cluster_name, operation
+from rayctl.events.wording import named
 
 if TYPE_CHECKING:
+    from rich.status import Status
+
     from rayctl.operations.sync import Synced
+    from rayctl.provision.copying import Progress
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
 source = click.argument("source", default="")
@@ -25,8 +33,8 @@ target = click.argument("target", default="")
 @target
 @click.option("-A", "--all-nodes", is_flag=True, help="To all nodes, not only to the head.")
 @cluster_name
-@verbose
-def rsync_up(cluster_file: Path, source: str, target: str, all_nodes: bool, cluster_name: str | None, verbose: int) -> None:
+@looks.options
+def rsync_up(cluster_file: Path, source: str, target: str, all_nodes: bool, cluster_name: str | None) -> None:
     """Copy files to the head by rsync: what differs, leaving out what the cluster file excludes, deleting nothing.
 
     Without SOURCE and TARGET all file_mounts are copied. `dir` copies the folder, `dir/` what is in it.
@@ -36,8 +44,10 @@ def rsync_up(cluster_file: Path, source: str, target: str, all_nodes: bool, clus
     """
     from rayctl.operations import sync
 
-    with operation("rsync-up", cluster_file, {"cluster_name": cluster_name}, quiet=True, head_only=not all_nodes) as session:
-        _tell(sync.up(session, source, target, all_nodes=all_nodes), verbose)
+    opened = operation("rsync-up", cluster_file, {"cluster_name": cluster_name}, in_passing=True, head_only=not all_nodes)
+    with opened as session, _watched() as on_progress:
+        done = sync.up(session, source, target, all_nodes=all_nodes, on_progress=on_progress)
+    _tell(done)
 
 
 @click.command("rsync-down", short_help="Copy files from the head.")
@@ -45,8 +55,8 @@ def rsync_up(cluster_file: Path, source: str, target: str, all_nodes: bool, clus
 @source
 @target
 @cluster_name
-@verbose
-def rsync_down(cluster_file: Path, source: str, target: str, cluster_name: str | None, verbose: int) -> None:
+@looks.options
+def rsync_down(cluster_file: Path, source: str, target: str, cluster_name: str | None) -> None:
     """Copy files from the head by rsync: what differs, deleting nothing.
 
     Without SOURCE and TARGET all file_mounts are copied back to where they come from.
@@ -56,16 +66,56 @@ def rsync_down(cluster_file: Path, source: str, target: str, cluster_name: str |
     """
     from rayctl.operations import sync
 
-    with operation("rsync-down", cluster_file, {"cluster_name": cluster_name}, quiet=True, head_only=True) as session:
-        _tell(sync.down(session, source, target), verbose)
+    opened = operation("rsync-down", cluster_file, {"cluster_name": cluster_name}, in_passing=True, head_only=True)
+    with opened as session, _watched() as on_progress:
+        done = sync.down(session, source, target, on_progress)
+    _tell(done)
 
 
-def _tell(done: Sequence[Synced], verbosity: int) -> None:
+def _tell(done: Sequence[Synced]) -> None:
+    shown = looks.current()
     for each in done:
-        if verbosity:
-            click.echo("".join(f"{line}\n" for line in each.copied.listing), nl=False)
+        click.echo("".join(f"{line}\n" for line in each.copied.listing if shown.verbosity > 0), nl=False)
         files = each.copied.files
-        click.echo(f"{each.node}: {files} file{'' if files == 1 else 's'} copied, {_size(each.copied.size)}")
+        shown.summary(f"{each.node}: {files} file{'' if files == 1 else 's'} copied, {_size(each.copied.size)}", "text")
+
+
+class _Picture:
+    """A line on the terminal that tells how far copies are, from the first word of one of them on."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._copies: dict[str, Progress] = {}
+        self._status: Status | None = None
+
+    def __call__(self, node: str, progress: Progress) -> None:
+        from rich.status import Status  # takes as long as a small copy does
+
+        with self._lock:
+            self._copies[node] = progress
+            copies = self._copies.values()
+            size, percent = sum(each.size for each in copies), min(each.percent for each in copies)
+            text = f"{named(sorted(self._copies))}: {_size(size)}, {percent} %, {progress.speed}"
+            if self._status is None:
+                self._status = Status(text, console=looks.current().console(sys.stderr))
+                self._status.start()
+            self._status.update(text)
+
+    def close(self) -> None:
+        if self._status:
+            self._status.stop()
+
+
+@contextmanager
+def _watched() -> Iterator[_Picture | None]:
+    """None where files are listed, or nobody looks."""
+    shown = looks.current()
+    picture = _Picture() if shown.drawn and not shown.verbosity else None
+    try:
+        yield picture
+    finally:
+        if picture:
+            picture.close()
 
 
 def _size(size: float) -> str:

@@ -6,12 +6,14 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rayctl.cli.common import cluster_file, cluster_name, no_config_cache, operation
+from rayctl.cli import looks
+from rayctl.cli.common import F, cluster_file, cluster_name, no_config_cache, operation, together
 from rayctl.cli.run import OWN_FAILURE
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ def dashboard(
     """
     from rayctl.operations.dashboard import dashboard as lead
 
-    with operation("dashboard", cluster_file, {"cluster_name": cluster_name}, quiet=True, head_only=True) as session:
+    with operation("dashboard", cluster_file, {"cluster_name": cluster_name}, in_passing=True, head_only=True) as session:
 
         def ready(shown: Dashboard) -> None:
             click.echo(f"{shown.url}  (until Ctrl-C)")
@@ -54,6 +56,7 @@ def dashboard(
 @cluster_file
 @click.option("--lines", type=click.IntRange(min=0), default=100, show_default=True, help="How many lines of the past.")
 @cluster_name
+@looks.options
 def monitor(cluster_file: Path, lines: int, cluster_name: str | None) -> int:
     """Follow the logs of the monitor that runs beside the head's Ray, until Ctrl-C.
 
@@ -64,7 +67,7 @@ def monitor(cluster_file: Path, lines: int, cluster_name: str | None) -> int:
     from rayctl.operations.monitor import monitor as follow
 
     try:
-        with operation("monitor", cluster_file, {"cluster_name": cluster_name}, quiet=True, head_only=True) as session:
+        with operation("monitor", cluster_file, {"cluster_name": cluster_name}, in_passing=True, head_only=True) as session:
             return follow(session, lines)
     except Exception as e:
         return 130 if explain(e) == 130 else OWN_FAILURE
@@ -81,19 +84,51 @@ def token(cluster_file: Path, cluster_name: str | None) -> None:
     """
     from rayctl.operations.tokens import told
 
-    with operation("token", cluster_file, {"cluster_name": cluster_name}, quiet=True, head_only=True) as session:
+    with operation("token", cluster_file, {"cluster_name": cluster_name}, in_passing=True, head_only=True) as session:
         click.echo(told(session))
 
 
-@click.command("cluster-dump", short_help="Collect logs and the like of all nodes in one archive.")
+def _not_here(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        raise click.UsageError(f"--{(param.name or '').replace('_', '-')}: the cluster file says how nodes are reached", ctx)
+
+
+def _apart(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    del ctx, param
+    return tuple(filter(None, (value or "").split(",")))
+
+
+def _refused(*names: str, instead: str) -> Callable[[F], F]:
+    return click.option(
+        *names, expose_value=False, callback=_not_here, metavar="...", help=f"Refused: see `{instead}` in the file."
+    )
+
+
+as_rays = together(
+    click.option("-L", "--local", is_flag=True, expose_value=False, help="As Ray's, without effect: what ran here is in it."),
+    click.option("-T", "--tempfile", metavar="FILE", expose_value=False, help="As Ray's, without effect: there is none."),
+    _refused("-U", "--ssh-user", instead="auth"),
+    _refused("-K", "--ssh-key", instead="auth"),
+    _refused("-d", "--docker", instead="docker"),
+)
+
+
+@click.command(
+    "cluster-dump", short_help="Collect logs and the like of all nodes in one archive.",
+    context_settings={"help_option_names": ["--help"]},  # -h is Ray's for a host
+)  # fmt: skip
 @cluster_file
+@click.option("-h", "--host", "hosts", metavar="NODE,...", callback=_apart, help="Only these nodes, by address or name.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="The archive, yet to be made."
 )
 @click.option("--logs/--no-logs", default=True, show_default=True, help="Ray's logs.")
+@click.option("--debug-state/--no-debug-state", default=True, show_default=True, help="Among them, what Ray says of its state.")
 @click.option("--pip/--no-pip", default=True, show_default=True, help="The Python packages.")
 @click.option("--processes/--no-processes", default=True, show_default=True, help="What runs.")
+@click.option("--processes-verbose/--no-processes-verbose", default=True, show_default=True, help="With whole command lines.")
 @click.option("--limit", metavar="PATTERN", help="Only these nodes: names, globs, ray_head, ray_worker, !name.")
+@as_rays
 @cluster_name
 def cluster_dump(cluster_file: Path, output: Path | None, cluster_name: str | None, **flags: Any) -> int:
     """Collect what may tell why something went wrong: Ray's logs, the output of set-up steps, packages, processes of all nodes.
@@ -104,7 +139,7 @@ def cluster_dump(cluster_file: Path, output: Path | None, cluster_name: str | No
     from rayctl.cli.report import block
     from rayctl.operations.dump import DumpOptions, dump
 
-    with operation("cluster-dump", cluster_file, {"cluster_name": cluster_name}, quiet=True) as session:
+    with operation("cluster-dump", cluster_file, {"cluster_name": cluster_name}, in_passing=True) as session:
         target = output or Path(f"{session.name}-{time.strftime('%Y%m%dT%H%M%S')}.tar.gz")
         failures = dump(session, target, DumpOptions(**flags))
     for failure in failures:

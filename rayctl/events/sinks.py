@@ -18,6 +18,7 @@ from rayctl.events.wording import details, elapsed, lines, shorten, step_name
 KEPT_RUNS = 20
 FIRST_SIGN_S = 2.0
 NEXT_SIGN_S = 10.0
+URGENT = (EventKind.NOTICE, EventKind.WARNING, EventKind.ERROR)
 
 
 class JsonLinesSink(Sink):
@@ -66,7 +67,8 @@ class PlainSink(Sink):
     """Lines for CI logs and pipes: `12:03:07 demo-worker-1  step 3/15 pip install -r requirements.txt`.
 
     A step that runs longer than 2 s says so, then every 10 s; one that said so also tells its end. With `verbosity` 1 the
-    steps' output is printed as it comes. `zone` is the time zone of the times (None: this machine's).
+    steps' output is printed as it comes, with -1 nothing but notices, warnings and errors. `zone` is the time zone of the
+    times (None: this machine's).
     """
 
     def __init__(
@@ -86,6 +88,8 @@ class PlainSink(Sink):
 
     def write(self, event: Event) -> None:
         """Print what the event has to say, if anything."""
+        if self._verbosity < 0 and event.kind not in URGENT:
+            return
         said = lines(event)
         if not said and (self._verbosity or self._was_long(event)):
             said = details(event)

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rayctl.events import Event, EventKind
 
 WIDTH = 72
+NAMED = 8  # so many nodes are named, of more the first ones
 
 
 def lines(event: Event) -> tuple[str, ...]:
@@ -59,6 +60,12 @@ def elapsed(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def named(nodes: Sequence[str]) -> str:
+    """Names of nodes in a row, of many the first ones."""
+    more = len(nodes) - NAMED
+    return ", ".join(nodes[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _operation_started(event: Event) -> list[str]:

@@ -21,7 +21,7 @@ def kill_random_node(
         if not workers:
             raise UsageError(f"{session.name} has no workers just now")
         node = random.choice(workers)  # noqa: S311  nobody gains anything by guessing it
-        confirm([f"end {node.name}" if hard else f"end the Ray of {node.name}"])
+        confirm([f"{session.name}: end {node.name}" if hard else f"{session.name}: end the Ray of {node.name}"])
         session.take_lease()
         if hard:
             failures = machines.end(session, [(node, "chosen by chance")])

@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 
 from rayctl import plan
 from rayctl.errors import NodeFailure, NodesFailed, ProviderError
+from rayctl.events.wording import named
 from rayctl.operations import machines
+from rayctl.operations.proposal import INTERRUPTED
 from rayctl.operations.session import Session
-from rayctl.providers.base import DeclaresHosts, Node
+from rayctl.providers.base import DeclaresHosts, Kind, Node
 from rayctl.state import paths
 
 GONE_S = 60.0
@@ -51,7 +53,8 @@ def _down(session: Session, options: DownOptions, confirm: Callable[[Sequence[st
     going = plan.teardown(config, nodes, workers_only=options.workers_only, keep_min_workers=options.keep_min_workers)
     staying = [node for node in nodes if node.state.alive and node not in going]
     if going:
-        confirm([f"end {node.name} ({node.type})" for node in going])
+        whose = INTERRUPTED["all" if any(node.kind is Kind.HEAD for node in going) else "some"]
+        confirm([f"{session.name}: end {named([node.name for node in going])}", whose])
         session.take_lease()
         session.give_lease_back(keep=bool(staying))
         _must_succeed(session, machines.end(session, [(node, "down") for node in going]))

@@ -13,6 +13,7 @@ from rayctl.errors import NodeFailure, RayctlError, Unreachable
 from rayctl.operations import history
 from rayctl.operations.everywhere import AT_ONCE, chosen
 from rayctl.operations.exec import ray_environment
+from rayctl.operations.select import called
 from rayctl.operations.session import Session
 from rayctl.providers.base import Node
 from rayctl.transport.base import into_files
@@ -29,23 +30,31 @@ for pid in {pids}; do
   if [ -n "$logs" ]; then ln -s "$logs" ray; break; fi
 done
 for steps in {state}/*/logs; do [ ! -d "$steps" ] || ln -s "$steps" steps; done 2>/dev/null
-tar --warning=no-file-changed --warning=no-file-removed -czhf - . || [ $? -eq 1 ]"""
-PIP, PROCESSES = "pip list > pip.txt 2>&1", "ps -e -ww -o user,pid,ppid,pcpu,rss,etime,args > processes.txt"
+tar --warning=no-file-changed --warning=no-file-removed {without}-czhf - . || [ $? -eq 1 ]"""
+PIP, PROCESSES = "pip list > pip.txt 2>&1", "ps -e -ww -o user,pid,ppid,pcpu,rss,etime,{} > processes.txt"
+DEBUG_STATE = "--exclude='debug_state*.txt' "
 
 
 @dataclass(frozen=True)
 class DumpOptions:
-    """What is collected. `limit`: of these nodes alone."""
+    """What is collected. `limit`, and `hosts` by address or name: of these nodes alone.
+
+    `debug_state`: of Ray's logs, the files in which its processes tell their state. `processes_verbose`: whole command lines.
+    """
 
     logs: bool = True
+    debug_state: bool = True
     pip: bool = True
     processes: bool = True
+    processes_verbose: bool = True
+    hosts: tuple[str, ...] = ()
     limit: str | None = None
 
 
 def dump(session: Session, target: Path, options: DumpOptions) -> tuple[NodeFailure, ...]:
     """Write the archive; the nodes of which it holds nothing. Raises RayctlError where nothing can be written."""
-    nodes, silent = chosen(session, workers=False, limit=options.limit)
+    limit = ":".join(called(session.deployment.nodes, host).name for host in options.hosts) or options.limit
+    nodes, silent = chosen(session, workers=False, limit=limit)
     folder = session.folder()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         collected = list(pool.map(lambda node: _collect(session, node, folder / f"{node.name}.tar.gz", options), nodes))
@@ -78,6 +87,9 @@ def _collect(session: Session, node: Node, target: Path, options: DumpOptions) -
 
 
 def _script(pids: Sequence[int], state_dir: str, options: DumpOptions) -> str:
-    extras = [command for command, wanted in ((PIP, options.pip), (PROCESSES, options.processes)) if wanted]
-    pids = pids if options.logs else ()
-    return COLLECT.format(extras="; ".join(extras) or ":", pids=" ".join(map(str, pids)), state=folder_word(state_dir))
+    processes = PROCESSES.format("args" if options.processes_verbose else "comm")
+    extras = [command for command, wanted in ((PIP, options.pip), (processes, options.processes)) if wanted]
+    return COLLECT.format(
+        extras="; ".join(extras) or ":", pids=" ".join(map(str, pids if options.logs else ())), state=folder_word(state_dir),
+        without="" if options.debug_state else DEBUG_STATE,
+    )  # fmt: skip

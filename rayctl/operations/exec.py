@@ -12,6 +12,7 @@ from rayctl.errors import Refused, UsageError
 from rayctl.operations import windows
 from rayctl.operations.joined import gcs_address
 from rayctl.operations.machines import the_head
+from rayctl.operations.select import called
 from rayctl.operations.session import Session
 from rayctl.operations.windows import Window
 from rayctl.providers.base import Node
@@ -53,14 +54,14 @@ def run(session: Session, command: str, options: RunOptions = RunOptions()) -> i
 
 def on(session: Session, name: str, command: str) -> int:
     """Run a shell command on the node of this name or address; its own exit code."""
-    return _run(session, _named(session, name), command, ray_environment(session), RunOptions())
+    return _run(session, called(session.deployment.nodes, name), command, ray_environment(session), RunOptions())
 
 
 def attach(session: Session, options: RunOptions, *, node: str = "", new: bool = False) -> int:
     """A shell on the head, or on the node of this name or address; its exit code."""
     if new and options.window is None:
         raise UsageError("--new is for --tmux and --screen: without them every shell is a new one")
-    place = _named(session, node) if node else the_head(session)
+    place = called(session.deployment.nodes, node) if node else the_head(session)
     text = windows.attached(options.window, session.name, new=new) if options.window else SHELL
     return _run(session, place, text, ray_environment(session), options)
 
@@ -96,16 +97,6 @@ def _placed(session: Session, script: Path) -> str:
 
 def _run(session: Session, node: Node, command: str, environment: dict[str, str], options: RunOptions) -> int:
     return session.transport(node).run(command, environment, options.forwards, options.ends)
-
-
-def _named(session: Session, name: str) -> Node:
-    nodes = session.deployment.nodes
-    for node in nodes:
-        addresses = (node.addresses.internal, node.addresses.external) if node.addresses else ()
-        if name in (node.name, *addresses):
-            return node
-    known = ", ".join(node.name for node in nodes) or "none"
-    raise UsageError(f"{name} is no node of {session.name} (nodes: {known})")
 
 
 def ray_environment(session: Session) -> dict[str, str]:

@@ -8,13 +8,14 @@ same cluster, whatever was typed to get them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from rayctl.config.digest import digest
 from rayctl.errors import NodeFailure
+from rayctl.events.wording import named
 from rayctl.operations.survey import Work
 from rayctl.plan import Machines
 from rayctl.providers.base import Kind
@@ -36,7 +37,11 @@ class Action(StrEnum):
     UNREACHABLE = "unreachable"  # nobody knows
 
 
-MACHINES = (Action.LAUNCH, Action.END)
+INTERRUPTED = {
+    "none": "No job is interrupted.",
+    "some": "Jobs with work on a node whose Ray is restarted or that is ended are interrupted there.",
+    "all": "All jobs of the cluster are interrupted, since its head is.",
+}
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,8 @@ class NodeProposal:
         """In words for people, such as `run set-up from step 2 of 3; restart Ray, because its start commands changed`."""
         if self.action is Action.LAUNCH:
             head = self.kind == Kind.HEAD.value
-            return f"launch the head ({self.type})" if head else f"launch {_workers(self.count)} ({self.type})"
+            steps = f", with {_steps(self.total_steps)}" if self.steps else ""
+            return f"launch {'the head' if head else _workers(self.count)} ({self.type}){steps}"
         if self.action is Action.END:
             return f"end it: {self.why}"
         if self.action in (Action.LIVE, Action.UNREACHABLE):
@@ -81,6 +87,14 @@ class NodeProposal:
         if self.ray:
             parts.append(f"{'restart' if self.interrupts_jobs else 'start'} Ray, because {self.ray}")
         return "; ".join(parts or ["follow the run that is under way"])
+
+    @property
+    def details(self) -> tuple[str, ...]:
+        """The step that is the reason for the others, which only follow it."""
+        if not self.steps or self.action is Action.LAUNCH:
+            return ()
+        first, more = self.steps[0], len(self.steps) - 1
+        return (f"step {first.index} {first.name}: {first.why}" + (f", and {more} more after it" if more else ""),)
 
 
 @dataclass(frozen=True)
@@ -114,15 +128,16 @@ class Proposal:
         return digest([self.cluster, self.cluster_id, [asdict(node) for node in self.nodes if node.action is not Action.LIVE]])
 
     def lines(self) -> list[str]:
-        """In short, nodes for which the same is to be done in one line."""
-        groups: dict[str, list[str]] = {}
-        for node in self.changes:
-            what = f"end {node.node}: {node.why}" if node.action is Action.END else node.what
-            groups.setdefault(what, []).append(node.node if node.action not in MACHINES else "")
-        return [f"{', '.join(names)}: {what}" if all(names) else what for what, names in groups.items()]
+        """In words: what is done to each node and why, those alike together, and whose jobs are interrupted."""
+        groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+        for node in self.nodes:
+            groups.setdefault((node.what, node.details), []).append(node.node)
+        lines = [f"{self.cluster}: {self._summary()}"]
+        for (what, details), names in groups.items():
+            lines += [f"  {named(names)}: {what}" if all(names) else f"  {what}", *(f"    {detail}" for detail in details)]
+        return [*lines, INTERRUPTED[self.interrupts]] if self.changes else lines
 
-    def summary(self) -> str:
-        """In one sentence."""
+    def _summary(self) -> str:
         done = Counter(node.action for node in self.changes for _ in range(node.count))
         if not done:
             return "nothing to do"
@@ -145,8 +160,9 @@ def propose(
     works: Iterable[Work],
     silent: Sequence[NodeFailure],
     kinds: Mapping[str, tuple[str, str]],
+    steps_of: Callable[[Kind, str], Sequence[str]],
 ) -> Proposal:
-    """Put together what was found out. `kinds` has the kind and type of each silent host.
+    """Put together what was found out. `kinds` has the kind and type of each silent host, `steps_of` a new machine's steps.
 
     A machine that is to be launched may be one of the declared hosts that do not answer; then it is named as such.
     """
@@ -156,7 +172,9 @@ def propose(
         kind = launch.kind.value
         count = launch.count - min(launch.count, away[kind, launch.type])
         if count:
-            nodes.append(NodeProposal("", launch.type, kind, Action.LAUNCH, count=count))
+            names = steps_of(launch.kind, launch.type)
+            steps = tuple(StepProposal(i, name, "the machine is new") for i, name in enumerate(names, 1))
+            nodes.append(NodeProposal("", launch.type, kind, Action.LAUNCH, (), steps, len(steps), count=count))
     nodes += [_ending(ending.node.name, ending.node.type, ending.node.kind.value, ending.reason) for ending in wanted.endings]
     nodes += [_node(work) for work in works]
     for failure in silent:
@@ -197,3 +215,7 @@ def _action(work: Work, mounts: tuple[str, ...], steps: tuple[StepProposal, ...]
 
 def _workers(count: int) -> str:
     return f"{count} worker{'s' if count > 1 else ''}"
+
+
+def _steps(count: int) -> str:
+    return f"{count} set-up step{'s' if count > 1 else ''}"

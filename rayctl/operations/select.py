@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`--limit`: node names by pattern, with the terms that Ansible's own `--limit` knows."""
+"""Nodes by what people call them: by name or address, or for `--limit` by the terms that Ansible's own knows."""
 
 from __future__ import annotations
 
@@ -29,6 +29,15 @@ def select(nodes: Sequence[Node], pattern: str | None) -> list[Node]:
         known = ", ".join(node.name for node in nodes[:10]) or "none yet"
         raise UsageError(f"--limit {pattern} names no node of this cluster (nodes: {known})")
     return chosen
+
+
+def called(nodes: Sequence[Node], name: str) -> Node:
+    """The node of this name or address. Raises `UsageError`."""
+    for node in nodes:
+        addresses = (node.addresses.internal, node.addresses.external) if node.addresses else ()
+        if name in (node.name, *addresses):
+            return node
+    raise UsageError(f"{name} is no node of this cluster (nodes: {', '.join(node.name for node in nodes) or 'none'})")
 
 
 def _names(term: str, node: Node) -> bool:

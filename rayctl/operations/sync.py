@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from rayctl.config.load import expand_local
@@ -14,9 +15,10 @@ from rayctl.operations.machines import the_head
 from rayctl.operations.session import Session
 from rayctl.providers.base import Node
 from rayctl.provision import copying, delivery
-from rayctl.provision.copying import Copied, Copy
+from rayctl.provision.copying import Copied, Copy, Progress
 
 AT_ONCE = 32  # nodes
+OnProgress = Callable[[str, Progress], None]  # which node, how far
 
 
 @dataclass(frozen=True)
@@ -27,14 +29,19 @@ class Synced:
     copied: Copied
 
 
-def up(session: Session, source: str, target: str, *, all_nodes: bool = False) -> list[Synced]:
-    """Copy to the head, or to all nodes; without paths all file mounts go where they belong. Raises `NodesFailed`."""
-    return _copy(session, _wanted(session, source, target, down=False), _places(session, all_nodes=all_nodes))
+def up(
+    session: Session, source: str, target: str, *, all_nodes: bool = False, on_progress: OnProgress | None = None
+) -> list[Synced]:
+    """Copy to the head, or to all nodes; without paths all file mounts go where they belong. Raises `NodesFailed`.
+
+    `on_progress` is called from several threads; what is copied is not listed then.
+    """
+    return _copy(session, _wanted(session, source, target, down=False), _places(session, all_nodes=all_nodes), on_progress)
 
 
-def down(session: Session, source: str, target: str) -> list[Synced]:
+def down(session: Session, source: str, target: str, on_progress: OnProgress | None = None) -> list[Synced]:
     """Copy from the head; without paths all file mounts come back to where they are from. Raises `NodesFailed`."""
-    return _copy(session, _wanted(session, source, target, down=True), _places(session, all_nodes=False))
+    return _copy(session, _wanted(session, source, target, down=True), _places(session, all_nodes=False), on_progress)
 
 
 def _wanted(session: Session, source: str, target: str, *, down: bool) -> list[Copy]:
@@ -65,12 +72,12 @@ def _places(session: Session, *, all_nodes: bool) -> Sequence[Node]:
     return [head, *(node for node in workers if not delivery.is_here(session.transport(node)))]  # those have the head's files
 
 
-def _copy(session: Session, wanted: Iterable[Copy], nodes: Sequence[Node]) -> list[Synced]:
+def _copy(session: Session, wanted: Iterable[Copy], nodes: Sequence[Node], on_progress: OnProgress | None) -> list[Synced]:
     wanted = list(wanted)
 
     def one(node: Node) -> Synced | NodeFailure:
         try:
-            return Synced(node.name, _all(session, wanted, node))
+            return Synced(node.name, _all(session, wanted, node, on_progress))
         except RayctlError as e:
             if len(nodes) == 1:
                 raise
@@ -83,8 +90,8 @@ def _copy(session: Session, wanted: Iterable[Copy], nodes: Sequence[Node]) -> li
     return [result for result in results if isinstance(result, Synced)]
 
 
-def _all(session: Session, wanted: Sequence[Copy], node: Node) -> Copied:
-    transport = session.transport(node)
-    done = [copying.copy(each, transport, node.name) for each in wanted]
+def _all(session: Session, wanted: Sequence[Copy], node: Node, on_progress: OnProgress | None) -> Copied:
+    transport, tell = session.transport(node), partial(on_progress, node.name) if on_progress else None
+    done = [copying.copy(each, transport, node.name, tell) for each in wanted]
     listing = tuple(line for each in done for line in each.listing)
     return Copied(sum(each.files for each in done), sum(each.size for each in done), listing)

@@ -28,7 +28,7 @@ from rayctl.operations.session import Session
 from rayctl.operations.survey import Work, survey
 from rayctl.providers.base import DeclaresHosts, Kind, Node
 from rayctl.provision.driver import Outcome, Playbook
-from rayctl.provision.nodeplan import PHASES, Options
+from rayctl.provision.nodeplan import PHASES, Options, set_up_steps
 
 JOIN_S, KNOWN_S = 90.0, 10.0
 
@@ -143,8 +143,14 @@ class _Up:
         chosen = {node.name: (node.kind.value, node.type) for node in self._chosen()}
         silent = [failure for failure in machines.silent(self.session.provider) if failure.node in chosen]
         return proposals.propose(
-            self.session.name, self.session.deployment.cluster_id, wanted=wanted, works=told, silent=silent, kinds=chosen
-        )
+            self.session.name, self.session.deployment.cluster_id, wanted=wanted, works=told, silent=silent, kinds=chosen,
+            steps_of=self._new_steps,
+        )  # fmt: skip
+
+    def _new_steps(self, kind: Kind, node_type: str) -> list[str]:
+        if "setup" not in self.node_options.phases:
+            return []
+        return [step.name for step in set_up_steps(self.session.deployment, kind, node_type)]
 
     @property
     def _starts_strangers(self) -> bool:

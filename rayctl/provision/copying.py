@@ -11,7 +11,7 @@ import os
 import posixpath
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ MISSING = "rsync is not installed on the node"
 OPTIONS = ("-rlptzs", "--specials", "--modify-window=-1", "--stats")  # times to the nanosecond
 HOME = re.compile(r"~/*")
 COUNT = re.compile(r"^Number of (?:regular )?files transferred: ([\d,.]+)", re.MULTILINE)
+PROGRESS = re.compile(r"([\d,.]+) +(\d+)% +(\S+/s)")
 SIZE = re.compile(r"^Total transferred file size: ([\d,.]+)", re.MULTILINE)
 
 
@@ -40,6 +41,15 @@ class Copy:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far a copy is: bytes, per cent of what rsync knows of so far, and its speed in rsync's words (`80.12MB/s`)."""
+
+    size: int
+    percent: int
+    speed: str
+
+
+@dataclass(frozen=True)
 class Copied:
     """Files that differed and were copied, and their size in bytes."""
 
@@ -48,28 +58,41 @@ class Copied:
     listing: tuple[str, ...] = ()
 
 
-def copy(wanted: Copy, transport: Transport, name: str) -> Copied:
-    """Copy to or from a node; `name` is for people. Raises RayctlError with rsync's last words, and `Unreachable`."""
+def copy(wanted: Copy, transport: Transport, name: str, on_progress: Callable[[Progress], None] | None = None) -> Copied:
+    """Copy to or from a node; `name` is for people. Raises RayctlError with rsync's last words, and `Unreachable`.
+
+    `on_progress` hears twice a second how far it is; the files are not listed then.
+    """
     node = delivery.shell_of(transport)
     if shutil.which("rsync", path=node.env.get("PATH")) is None:
         raise RayctlError("rsync is not installed on this machine", hint="Install it (package rsync), here and on the nodes.")
     here = delivery.is_here(transport)
     _make_folder(wanted, here=here)
-    finished = remote.run(_command(wanted, None if here else node), node.env)
+    command = _command(wanted, None if here else node, ("--info=progress2",) if on_progress else ("--out-format=%n%L",))
+    finished = remote.run(command, node.env, watch=_watch(on_progress) if on_progress else None)
     if finished.status == failures.SSH_FAILED:
         raise failures.unreachable(transport.connection, "\n".join(finished.errors))
     if finished.status:
         raise _failure(wanted, name, finished)
     text = finished.output.decode(errors="replace")
-    listing, _, _ = text.partition("\nNumber of files")
+    listing, _, _ = text.partition("\nNumber of files") if not on_progress else ("", "", "")
     return Copied(_number(COUNT, text), _number(SIZE, text), tuple(line for line in listing.splitlines() if line))
 
 
-def _command(wanted: Copy, node: Remote | None) -> list[str]:
+def _watch(on_progress: Callable[[Progress], None]) -> remote.Watch:
+    def watch(printed: str) -> None:
+        if found := PROGRESS.findall(printed):
+            size, percent, speed = found[-1]
+            on_progress(Progress(int(re.sub(r"\D", "", size)), int(percent), speed))
+
+    return watch
+
+
+def _command(wanted: Copy, node: Remote | None, telling: Sequence[str]) -> list[str]:
     """Without `node` it is this machine."""
     there = _there(wanted.source if wanted.down else wanted.target)
     filters = [word for name in wanted.filters for word in ("--filter", f"dir-merge,- {name}")]
-    command = ["rsync", *OPTIONS, "--out-format=%n%L", *(f"--exclude={pattern}" for pattern in wanted.exclude), *filters]
+    command = ["rsync", *OPTIONS, *telling, *(f"--exclude={pattern}" for pattern in wanted.exclude), *filters]
     if node:
         command += ["--rsh", node.shell, "--rsync-path", remote.script(*_preparing(wanted, there))]
         there = f"{node.host}:{there}"
@@ -118,4 +141,4 @@ def _number(pattern: re.Pattern[str], text: str) -> int:
     return int(re.sub(r"\D", "", found[1])) if found else 0
 
 
-__all__ = ["Copied", "Copy", "copy"]
+__all__ = ["Copied", "Copy", "Progress", "copy"]

@@ -112,9 +112,14 @@ def base_digest(mount_digests: Mapping[str, str]) -> str:
     return digest(["mounts", sorted(mount_digests.items())])
 
 
+def set_up_steps(deployment: Deployment, kind: Kind, node_type: str, *, become: bool = False) -> list[stepping.Step]:
+    """The set-up steps of nodes of a type, in their order. `become`: see `Options`."""
+    own = stepping.steps_of(deployment.config, kind.value, node_type)
+    return [*(replace(step, become=step.become or become) for step in own), *_installation(deployment)]
+
+
 def _steps(deployment: Deployment, node: Node, mount_digests: Mapping[str, str], *, become: bool) -> list[dict[str, Any]]:
-    own = stepping.steps_of(deployment.config, node.kind.value, node.type)
-    steps = [*(replace(step, become=step.become or become) for step in own), *_installation(deployment)]
+    steps = set_up_steps(deployment, node.kind, node.type, become=become)
     digests = stepping.chained(base_digest(mount_digests), steps)
     return [_step(step, step_digest) for step, step_digest in zip(steps, digests, strict=True)]
 

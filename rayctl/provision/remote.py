@@ -7,12 +7,13 @@ is in them nor which shell the user has. What a script of ours refuses it says i
 
 from __future__ import annotations
 
+import os
 import posixpath
 import shlex
 import stat
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
@@ -21,6 +22,8 @@ from rayctl.provision.mounts import Mount
 
 SAYS = "rayctl: "
 TAIL = 5  # lines
+LOOK_S, LAST = 0.5, 512  # bytes
+Watch = Callable[[str], None]
 _NOISE = ("rsync error:", "rsync: connection unexpectedly closed", "rsync: [sender] write error", "tar: Exiting with failure")
 
 
@@ -58,17 +61,28 @@ class Finished:
         return any(word in line for line in self.errors)
 
 
-def run(argv: Sequence[str], env: Mapping[str, str], text: bytes = b"") -> Finished:
+def run(argv: Sequence[str], env: Mapping[str, str], text: bytes = b"", watch: Watch | None = None) -> Finished:
     """Run to the end. It has no time-out: ssh ends when its line is dead, and data that flows may take its time.
 
     All three ends are files, so that no amount of them blocks and a connection that stays open behind is not waited for.
+    `watch` is told now and then what was printed last.
     """
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         given.write(text)
         given.seek(0)
-        status = subprocess.run(argv, env=plain(env), stdin=given, stdout=output, stderr=errors, check=False).returncode
+        with subprocess.Popen(argv, env=plain(env), stdin=given, stdout=output, stderr=errors) as process:
+            status = _watched(process, output, watch) if watch else process.wait()
         output.seek(0)
         return Finished(status, output.read(), told(errors))
+
+
+def _watched(process: subprocess.Popen[bytes], output: IO[bytes], watch: Watch) -> int:
+    while True:
+        try:
+            return process.wait(LOOK_S)
+        except subprocess.TimeoutExpired:
+            size = os.fstat(output.fileno()).st_size
+            watch(os.pread(output.fileno(), LAST, max(0, size - LAST)).decode(errors="replace"))
 
 
 def plain(env: Mapping[str, str]) -> dict[str, str]:

@@ -265,19 +265,15 @@ def test_missing_local_files_are_a_warning_for_validate_and_an_error_for_up(
 
 
 # ---- asking
-class Somebody:
-    name = "demo"
-
-
 def test_without_a_terminal_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
     with pytest.raises(UsageError) as caught:
-        common.asker(Somebody(), False)(["launch the head"])  # type: ignore[arg-type]
+        common.asker(yes=False)(["demo: 1 node to launch", "  launch the head"])
     assert "--yes" in caught.value.hint
 
 
 def test_yes_asks_nothing() -> None:
-    common.asker(Somebody(), True)(["launch the head"])  # type: ignore[arg-type]
+    common.asker(yes=True)(["launch the head"])
 
 
 @pytest.mark.parametrize(("answer", "error"), [("n\n", Refused), ("\n", Refused), ("", Interrupted)])
@@ -285,11 +281,11 @@ def test_anything_but_yes_touches_nothing(answer: str, error: type[Exception]) -
     @click.command()
     def asking() -> None:
         sys.stdin.isatty = lambda: True  # type: ignore[method-assign]
-        common.asker(Somebody(), False)(["launch the head"])  # type: ignore[arg-type]
+        common.asker(yes=False)(["demo: 1 node to launch", "  launch the head"])
 
     result = CliRunner().invoke(asking, input=answer)
     assert isinstance(result.exception, error)
-    assert "Cluster demo:\n  launch the head\nGo on? [y/N]" in result.stderr
+    assert "demo: 1 node to launch\n  launch the head\nGo on? [y/N]" in result.stderr
 
 
 def test_ctrl_c_before_anything_has_begun_is_an_interrupt_too(

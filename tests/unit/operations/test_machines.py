@@ -91,7 +91,10 @@ def test_down_asks_before_it_ends_workers_and_then_the_head(desk: Any) -> None:
     machines.apply(desk.session(), wanted(desk))
     asked: list[str] = []
     result = down(desk.session("down"), DownOptions(), asked.extend)
-    assert asked == ["end demo-worker-1 (worker)", "end demo-worker-2 (worker)", "end demo-head-1 (head)"]
+    assert asked == [
+        "demo: end demo-worker-1, demo-worker-2, demo-head-1",
+        "All jobs of the cluster are interrupted, since its head is.",
+    ]
     assert result.ended == ("demo-worker-1", "demo-worker-2", "demo-head-1")
     assert names(desk) == []
     assert desk.machines.identity is None, "a cluster without nodes is forgotten"

@@ -35,7 +35,8 @@ def work(name: str = "w1", kind: Kind = Kind.WORKER, *, first: int = 3, ray: str
 
 
 def proposed(*works: Work, wanted: Machines = NO_MACHINES, silent: tuple[NodeFailure, ...] = (), **kinds: Any) -> Proposal:
-    return propose("demo", "id", wanted=wanted, works=works, silent=silent, kinds=kinds)
+    names = ["s1", "s2", "s3"]
+    return propose("demo", "id", wanted=wanted, works=works, silent=silent, kinds=kinds, steps_of=lambda *_: names)
 
 
 @pytest.mark.parametrize(
@@ -85,14 +86,32 @@ def test_jobs_are_interrupted_where_a_ray_that_works_is_restarted(works: list[Wo
 
 def test_a_worker_that_is_ended_takes_its_work_with_it() -> None:
     found = proposed(wanted=Machines(endings=(Ending(node("w9"), "too many"),)))
-    assert (found.interrupts, found.lines()) == ("some", ["end w9: too many"])
+    assert found.interrupts == "some"
+    assert found.lines() == [
+        "demo: 1 node to end",
+        "  w9: end it: too many",
+        "Jobs with work on a node whose Ray is restarted or that is ended are interrupted there.",
+    ]
 
 
 def test_launches_come_first_and_nodes_alike_are_one_line() -> None:
     launches = (Launch(Kind.HEAD, "big", 1), Launch(Kind.WORKER, "small", 2))
-    found = proposed(work("a", first=0), work("b", first=0), work("c"), wanted=Machines(launches))
-    assert found.lines() == ["launch the head (big)", "launch 2 workers (small)", "a, b: run set-up from step 1 of 3"]
-    assert found.summary() == "3 nodes to launch, 2 nodes to rerun"
+    works = [work(name, first=0, why_steps="it changed") for name in "ab"]
+    found = proposed(*works, work("c"), wanted=Machines(launches))
+    assert found.lines() == [
+        "demo: 3 nodes to launch, 2 nodes to rerun",
+        "  launch the head (big), with 3 set-up steps",
+        "  launch 2 workers (small), with 3 set-up steps",
+        "  a, b: run set-up from step 1 of 3",
+        "    step 1 s1: it changed, and 2 more after it",
+        "  c: live",
+        "No job is interrupted.",
+    ]
+
+
+def test_of_many_nodes_alike_the_first_are_named() -> None:
+    found = proposed(*(work(f"n{number}") for number in range(12)))
+    assert found.lines() == ["demo: nothing to do", "  n0, n1, n2, n3, n4, n5, n6, n7 and 4 more: live"]
 
 
 def test_a_machine_that_does_not_answer_is_no_launch() -> None:
@@ -103,7 +122,7 @@ def test_a_machine_that_does_not_answer_is_no_launch() -> None:
         (Action.UNREACHABLE, "h3", 1),
     ]
     alone = proposed(wanted=Machines((Launch(Kind.WORKER, "w", 1),)), silent=(away,), h3=("worker", "w"))
-    assert alone.lines() == []
+    assert alone.lines() == ["demo: nothing to do", "  h3: unreachable: no route to host"]
     assert alone.nodes[0].what == "unreachable: no route to host"
 
 

@@ -70,3 +70,10 @@ def test_of_what_was_printed_the_cause_is_told(printed: str, told: tuple[str, ..
 def test_much_output_on_all_ends_blocks_nothing() -> None:
     found = remote.run(["sh", "-c", "cat; yes | head -c 300000 >&2"], os.environ, b"x" * 300_000)
     assert (found.status, len(found.output), found.errors[-1]) == (0, 300_000, "y")
+
+
+def test_who_watches_hears_what_was_printed_last_while_it_runs() -> None:
+    heard: list[str] = []
+    found = remote.run(["sh", "-c", "printf 'one\\rtwo'; sleep 1.2; printf end"], os.environ, watch=heard.append)
+    assert (found.status, found.output) == (0, b"one\rtwoend")
+    assert set(heard) == {"one\rtwo"}
