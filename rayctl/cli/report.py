@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import click
 
 from rayctl.errors import ConfigError, Interrupted, NodeFailure, NodesFailed, RayctlError
+from rayctl.events.wording import named
 
 
 def explain(error: BaseException) -> int:
@@ -50,11 +52,10 @@ def _with_command(error: RayctlError) -> str:
 
 
 def _first_causes(failures: tuple[NodeFailure, ...]) -> list[NodeFailure]:
-    """Nodes that failed for the same reason are told once."""
-    groups: dict[tuple[str, ...], list[NodeFailure]] = {}
+    """Nodes that failed for the same reason, with the same last words, are told once."""
+    groups: dict[object, list[NodeFailure]] = {}
     for failure in failures:
-        key = (failure.reason, failure.step) if not failure.tail else (failure.node,)
-        groups.setdefault(key, []).append(failure)
+        groups.setdefault((failure.reason, failure.step, failure.tail), []).append(failure)
     return [_merged(group) for group in groups.values()]
 
 
@@ -62,7 +63,7 @@ def _merged(group: list[NodeFailure]) -> NodeFailure:
     first = group[0]
     if len(group) == 1:
         return first
-    return NodeFailure(", ".join(failure.node for failure in group), first.reason, first.step, first.exit_code)
+    return replace(first, node=named([failure.node for failure in group]), log=f"{first.node}:{first.log}" if first.log else "")
 
 
 def block(failure: NodeFailure) -> str:

@@ -91,6 +91,8 @@ def _node_started(event: Event) -> list[str]:
     steps, total = event.data.get("steps"), event.data.get("total")
     if steps is None:
         return ["at work"]
+    if not steps:
+        return []  # what comes next says more
     return [f"{steps} of {total} steps to run" if total else f"{steps} steps to run"]
 
 

@@ -210,7 +210,11 @@ class _Up:
             )
         if self.options.limit is not None or self.options.restart_only:
             if head is None:
-                raise UsageError("there is no cluster yet", hint=f"Bring it up first: {self.session.command('up')}")
+                flag = "--limit" if self.options.limit is not None else "--restart-only"
+                raise UsageError(
+                    f"{flag} is for a cluster that is there, and {self.session.name} is not up",
+                    hint=f"Leave it out the first time: {self.session.command('up')}",
+                )
             return plan.Machines()
         return plan.machines(config, self.session.deployment.nodes)
 

@@ -75,6 +75,43 @@ def test_output_is_bytes_and_much_of_it_is_no_trouble(there: Cluster) -> None:
     assert done.stdout == b"== h1, h2, h3, h4 (4 nodes)\n" + b"\xff" * 20_000_000 + b"\n"
 
 
+def test_a_gigabyte_from_the_head_arrives_whole_and_is_kept_nowhere(there: Cluster) -> None:
+    command = "head -c 1000000000 /dev/zero | tr '\\0' '\\377'"
+    with subprocess.Popen(
+        ["rayctl", "exec", str(there.file), command], env=there.env, cwd=there.folder, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+    ) as child:  # fmt: skip
+        assert child.stdout is not None
+        size, other, most = 0, 0, 0
+        while block := child.stdout.read(1 << 20):
+            size, other = size + len(block), other + len(block) - block.count(b"\xff")
+            most = max(most, memory(child.pid))
+    assert (child.returncode, size, other) == (0, 1_000_000_000, 0)
+    assert most < 200e6
+
+
+def memory(pid: int) -> float:
+    """Bytes that a process holds; none once it has ended."""
+    with suppress(OSError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+def test_what_is_piped_through_the_head_comes_back_byte_by_byte(there: Cluster) -> None:
+    data = os.urandom(30_000_000)
+    done = subprocess.run(
+        ["rayctl", "exec", str(there.file), "cat"], env=there.env, cwd=there.folder, input=data, capture_output=True, check=True
+    )
+    assert done.stdout == data
+    assert done.stderr == b""
+
+
+def test_the_exit_code_is_the_commands_own(there: Cluster) -> None:
+    for code in (0, 1, 2, 7, 124, 125, 126, 127, 128, 130, 137, 143, 254, 255):
+        done = there.rayctl("exec", f"exit {code}", code=code)
+        assert (done.stdout, done.stderr) == ("", "")
+
+
 def test_for_programs_each_answer_is_an_event_and_a_lost_connection_is_none(there: Cluster) -> None:
     def events(*words: str, code: int) -> list[dict[str, object]]:
         lines = there.rayctl("exec", "--format", "json", *words, code=code).stdout.splitlines()
@@ -105,6 +142,15 @@ def test_attach_is_a_login_with_the_clusters_ray_and_the_terminals_size(there: C
         assert terminal.shows(f"{there.head.ip}:6379")
         assert "33 99" in terminal.seen
         assert terminal.ends() == 7
+    with Terminal(there, "attach") as terminal:
+        terminal.resize(50, 133)
+        terminal.type("while [ \"$(stty size)\" != '50 133' ]; do sleep 0.05; done; echo now $LINES\n")
+        assert terminal.shows("now 50")
+        terminal.type("sleep 973\n")
+        wait_for(lambda: "sleep 973" in there.head.processes(), 10, "it sleeps")
+        terminal.type("\x03echo code $?\n")
+        assert terminal.shows("code 130")
+        assert "job control" not in terminal.seen
     with Terminal(there, "attach", "--node-ip", there.workers[1].ip) as terminal:
         terminal.type("hostname; exit\n")
         assert terminal.shows("h3")
@@ -121,12 +167,15 @@ class Terminal:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.execvpe(self.argv[0], self.argv, self.env)
-        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 99, 0, 0))
+        self.resize(33, 99)
         assert self.shows("$ ") or self.shows("# "), self.seen
         return self
 
     def __exit__(self, *_: object) -> None:
         os.close(self.fd)
+
+    def resize(self, lines: int, columns: int) -> None:
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def type(self, text: str) -> None:
         os.write(self.fd, text.encode())

@@ -1,21 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What people read, word by word. Each text of a whole session is kept in `golden/`; times, paths and ids are levelled.
-
-When a wording is changed on purpose: `RAYCTL_WRITE_GOLDEN=1 pytest tests/ux`, and look at the difference.
-"""
+"""What people read, word by word. Each text of a whole session is kept in `golden/` (see tests/golden.py)."""
 
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import golden
 import pytest
+from golden import at_work_sorted
 
-GOLDEN = Path(__file__).parent / "golden"
 RAYCTL = str(Path(sys.executable).parent / "rayctl")
 FILE = """\
 cluster_name: demo
@@ -27,15 +24,6 @@ setup_commands: [echo one]
 head_start_ray_commands: [sleep 0.1]
 worker_start_ray_commands: [sleep 0.1]
 """
-LEVEL = (
-    (r"\d\d:\d\d:\d\d ", "HH:MM:SS "),
-    (r"\b\d+(\.\d+)? s\b", "N s"),
-    (r"(demo-\w+-\d+)\.[0-9a-f]{8}", r"\1.ID"),
-    (r"127\.0\.0\.\d+:\d+", "ADDRESS:PORT"),
-    (r"127\.0\.0\.\d+", "ADDRESS"),
-    (r"state/[0-9a-f]{16}", "state/MACHINE"),
-    (r"^(2> HH:MM:SS \S+) +", r"\1  "),  # as wide as the longest name so far
-)
 
 
 class Talk:
@@ -60,26 +48,8 @@ class Talk:
             check=False,
         )
         self.text += f"$ rayctl {' '.join(words)}\n{done.stdout}"
-        self.text += "".join(f"2> {line}\n" for line in self._sorted(done.stderr).splitlines())
+        self.text += "".join(f"2> {line}\n" for line in at_work_sorted(done.stderr).splitlines())
         self.text += f"[{done.returncode}]\n\n"
-
-    def _sorted(self, text: str) -> str:
-        lines = text.splitlines(keepends=True)
-        at_work = [n for n, line in enumerate(lines) if re.match(r"\d\d:\d\d:\d\d demo-\w+-\d", line)]
-        for n, line in zip(at_work, sorted((lines[n] for n in at_work), key=lambda line: line[9:].split()[0]), strict=True):
-            lines[n] = line
-        return "".join(lines)
-
-    def levelled(self) -> str:
-        text = _levelled(self.text.replace(str(self.folder), "DIR"))
-        return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
-
-
-def _levelled(text: str) -> str:
-    for pattern, word in LEVEL:
-        text = re.sub(pattern, word, text, flags=re.MULTILINE)
-    # what padding the levelled words had is not theirs
-    return re.sub(r" +(?=  # )|(?<=ADDRESS) +", " ", text)
 
 
 @pytest.fixture
@@ -91,10 +61,7 @@ def talk(tmp_path: Path) -> Iterator[Talk]:
 
 
 def compare(talk: Talk, name: str) -> None:
-    path = GOLDEN / f"{name}.txt"
-    if os.environ.get("RAYCTL_WRITE_GOLDEN"):
-        path.write_text(talk.levelled())
-    assert talk.levelled() == path.read_text()
+    golden.compare(name, golden.levelled(talk.text.replace(str(talk.folder), "DIR")))
 
 
 def test_help(talk: Talk) -> None:

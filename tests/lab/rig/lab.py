@@ -14,7 +14,7 @@ from pathlib import Path
 
 from . import places
 from .able import cannot_run
-from .box import LabError, Process, remove_tree, run
+from .box import LabError, Process, mounts, remove_tree, run, unmount
 from .host import Host
 
 NETWORKS = [f"10.78.{number}" for number in range(1, 255)]
@@ -186,6 +186,8 @@ def clean_dead() -> None:
             lab.destroy()
     for folder in places.labs().iterdir():
         if not (folder / RECORD).exists():
+            for place in (place for place in mounts() if place.is_relative_to(folder)):
+                unmount(place)  # of a lab that was removed while its tests made its hosts anew
             remove_tree(folder)
 
 
