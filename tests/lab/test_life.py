@@ -151,6 +151,18 @@ def test_more_workers_join_without_a_touch_to_those_that_are_there(cluster: Clus
     assert files(cluster.lab["h3"]) == before_all
 
 
+def test_a_host_that_left_the_file_is_named_and_the_others_stay(cluster: Cluster) -> None:
+    cluster.up()
+    gone = cluster.hosts.pop("h4")
+    cluster.write()
+    done = cluster.up("--quiet")
+    assert "h4 is in the file no more, and what runs there runs on: put it back" in done.stderr
+    assert cluster.rayctl("get-worker-ips").stdout.split() == [cluster.lab[name].ip for name in ("h2", "h3")]
+    cluster.hosts["h4"] = gone
+    cluster.write()
+    assert "4 kept" in cluster.rayctl("down", "-y", "--keep-min-workers").stdout, "it is the cluster's as before"
+
+
 def test_after_down_nothing_of_ours_is_left_on_any_host(cluster: Cluster, mounted: Path) -> None:
     del mounted
     before = {host.name: files(host) for host in cluster.lab}
