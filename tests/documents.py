@@ -56,7 +56,7 @@ class Shown:
 
     def as_written(self) -> str:
         first, *more = self.command.split("\n")
-        return "\n".join([f"$ {first}", *(f"> {line}" for line in more), *self.lines])
+        return "\n".join([f"$ {first}", *(f"> {line}".rstrip() for line in more), *self.lines])
 
 
 def commands(block: str) -> list[Shown]:
@@ -65,7 +65,7 @@ def commands(block: str) -> list[Shown]:
     for line in block.splitlines():
         if line.startswith("$ "):
             found.append(Shown(line[2:], []))
-        elif line.startswith("> ") and not found[-1].lines:
+        elif (line == ">" or line.startswith("> ")) and not found[-1].lines:
             found[-1].command += f"\n{line[2:]}"
         else:
             found[-1].lines.append(line)

@@ -144,9 +144,13 @@ def test_a_demo_that_fails_says_so_and_ends_what_it_started(place: Place) -> Non
 
 
 # ---- the documents
+QUICK = {"exit-codes-and-errors": 2, "from-ansible": 8, "limits": 2}  # pages, and more commands than this are on each
+WITH_RAY = {"quick-start": 10}
+
+
 def test_documents_have_commands_to_test() -> None:
     """Or the tests below would pass over nothing."""
-    for name, count in (("README.md", 10), ("docs/exit-codes-and-errors.md", 2)):
+    for name, count in (("README.md", 0), *((f"docs/{page}.md", count) for page, count in {**QUICK, **WITH_RAY}.items())):
         assert sum(len(documents.commands(block)) for _, block in documents.FENCE.findall((ROOT / name).read_text())) > count
 
 
@@ -157,7 +161,16 @@ def test_the_readme_shows_what_happens(place: Place) -> None:
     documents.prints_what_it_shows(place, ROOT / "README.md")
 
 
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("page", WITH_RAY)
+def test_a_page_with_ray_shows_what_happens(page: str, place: Place) -> None:
+    documents.prints_what_it_shows(place, ROOT / "docs" / f"{page}.md")
+
+
 @pytest.mark.ansible
 @pytest.mark.slow
-def test_the_page_of_errors_shows_what_happens(place: Place) -> None:
-    documents.prints_what_it_shows(place, ROOT / "docs" / "exit-codes-and-errors.md")
+@pytest.mark.parametrize("page", QUICK)
+def test_a_page_shows_what_happens(page: str, place: Place) -> None:
+    documents.prints_what_it_shows(place, ROOT / "docs" / f"{page}.md")

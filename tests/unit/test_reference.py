@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of the documentation that are made from the code are what the code says now."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SPEC = importlib.util.spec_from_file_location("write_reference", ROOT / "tools" / "write_reference.py")
+assert SPEC is not None
+assert SPEC.loader is not None
+write_reference = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(write_reference)
+LINK = re.compile(r"\]\(([^)\s]*?)(?:#([^)\s]*))?\)")
+
+
+@pytest.mark.parametrize(("page", "text"), [(page, text) for page, text in write_reference.pages().items()], ids=lambda x: "")
+def test_reference_is_what_the_code_says(page: Path, text: str) -> None:
+    assert page.read_text() == text, "run tools/write_reference.py"
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub makes of a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for path, anchor in LINK.findall(page.read_text()):
+        if "://" in path:
+            continue
+        target = (page.parent / path) if path else page
+        assert target.exists(), path
+        assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
