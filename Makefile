@@ -7,7 +7,7 @@ JOBS ?= 2
 # molecule installs the collection under Ansible's home: not under the person's, where it would be found before the checkout
 ANSIBLE_ENV = PATH="$(abspath $(BIN)):$$PATH" ANSIBLE_HOME="$(abspath .ansible)"
 
-.PHONY: demo test test-quick lab lab-clean lint bench clean
+.PHONY: demo test test-quick lab lab-clean lint bench pictures clean
 
 demo: $(VENV)/.ready-demo  ## a real Ray cluster of four nodes on this machine, a job on it, and its end
 	$(BIN)/python examples/demo.py
@@ -36,6 +36,9 @@ lint: $(VENV)/.ready
 
 bench: $(VENV)/.ready  ## side by side with what it is measured against; writes docs/benchmarks.md
 	$(BIN)/python -m bench
+
+pictures: $(VENV)/.ready  ## docs/pictures, anew, from real runs
+	$(BIN)/python tools/pictures.py
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .ansible
