@@ -22,7 +22,7 @@ def words(svg: str) -> str:
     found = re.findall(r'<text [^>]*? y="([\d.]+)"[^>]*>([^<]*)', svg)
     lines: dict[str, str] = {}
     for line, text in found:
-        lines[line] = lines.get(line, "") + text.replace("&#160;", " ")
+        lines[line] = lines.get(line, "") + text.strip().replace("&#160;", " ")
     return "\n".join(lines.values())
 
 
