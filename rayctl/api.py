@@ -8,11 +8,14 @@
     api.teardown_cluster("cluster.yaml")
 
 A cluster is given as its file, as the name of one that this machine has met, or as a mapping with a file's keys, whose
-relative local paths count from the current folder. Nobody is asked anything. `on_event` hears all events (`rayctl.events`).
-Every call raises `rayctl.errors.RayctlError`, the subclass saying which kind; `NodesFailed` carries what failed on each node.
+relative local paths count from the current folder. Nobody is asked anything, unless by `confirm`. `on_event` hears all
+events (`rayctl.events`). Every call raises `rayctl.errors.RayctlError`, the subclass saying which kind; `NodesFailed`
+carries what failed on each node.
 
 Ray's calls that are not here: `request_resources` is a call to a running Ray, so Ray's own is the one to use;
 `configure_logging` and `register_callback_handler` have their place taken by `on_event`.
+
+The commands of the same names are these calls. What a call needs is imported by it, so that a command starts soon.
 """
 
 from __future__ import annotations
@@ -21,38 +24,35 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from rayctl.config.load import expand_local, parse
 from rayctl.errors import RayctlError
 from rayctl.events import Event, Sink
-from rayctl.operations import down as ending
-from rayctl.operations import everywhere, sync
-from rayctl.operations import exec as running
-from rayctl.operations import status as looking
-from rayctl.operations import up as bringing
-from rayctl.operations.down import DownOptions, DownResult
-from rayctl.operations.exec import RunOptions
 from rayctl.operations.lifetime import ended_afterwards
-from rayctl.operations.machines import the_head
-from rayctl.operations.opened import Listeners, opened
-from rayctl.operations.proposal import Proposal
-from rayctl.operations.session import Session
-from rayctl.operations.status import ClusterStatus
-from rayctl.operations.up import UpOptions, UpResult
+from rayctl.operations.options import DownOptions, DownResult, Overrides, RunOptions, UpOptions, UpResult
 from rayctl.operations.windows import Window
-from rayctl.state import paths, private
 from rayctl.transport.ports import Forward
 
+if TYPE_CHECKING:
+    from rayctl.operations.opened import Listeners
+    from rayctl.operations.proposal import Proposal
+    from rayctl.operations.session import Session
+    from rayctl.operations.status import ClusterStatus
+    from rayctl.operations.sync import OnProgress, Synced
+
+    OnEvent = Callable[[Event], None] | Listeners | None
+
 ClusterConfig = Mapping[str, Any] | str | Path
-OnEvent = Callable[[Event], None]
+Confirm = Callable[[Sequence[str]], None]
+"""Is shown what is about to be done, in lines, and raises where that must not be."""
+
 FROM_PYTHON = "from-python.yaml"  # in the cluster's folder on this controller
 
 __all__ = [
-    "CommandFailed", "bootstrap_config", "create_or_update_cluster", "fillout_defaults", "get_head_node_ip",
-    "get_worker_node_ips", "plan", "rsync", "run_on_cluster", "status", "teardown_cluster",
+    "CommandFailed", "DownOptions", "DownResult", "Forward", "Overrides", "RunOptions", "UpOptions", "UpResult", "Window",
+    "attach", "bootstrap_config", "create_or_update_cluster", "down", "fillout_defaults", "get_head_node_ip",
+    "get_worker_node_ips", "plan", "restart", "rsync", "rsync_down", "rsync_up", "run", "run_on_cluster", "status", "submit",
+    "teardown_cluster", "up",
 ]  # fmt: skip
 
 
@@ -64,31 +64,22 @@ class CommandFailed(RayctlError):
         self.code, self.output = code, output
 
 
+def agreed(_: Sequence[str]) -> None:
+    """Who calls a function has agreed to what it does."""
+
+
+# ---- as ray.autoscaler.sdk
 def create_or_update_cluster(
     cluster_config: ClusterConfig,
     *,
     no_restart: bool = False,
     restart_only: bool = False,
     no_config_cache: bool = False,
-    limit: str | None = None,
-    on_event: OnEvent | None = None,
+    on_event: OnEvent = None,
 ) -> UpResult:
     """Bring a cluster up, or to what its configuration says now, workers included. `no_config_cache`: there is none."""
     del no_config_cache
-    with _session("up", cluster_config, on_event) as session:
-        return bringing.up(session, _options(no_restart, restart_only, limit), _agreed)
-
-
-def plan(
-    cluster_config: ClusterConfig, *, no_restart: bool = False, restart_only: bool = False, limit: str | None = None
-) -> Proposal:
-    """What `create_or_update_cluster` would do to each node, and why; nothing is touched."""
-    with _session("plan", cluster_config, None) as session:
-        return bringing.propose(session, _options(no_restart, restart_only, limit))
-
-
-def _options(no_restart: bool, restart_only: bool, limit: str | None) -> UpOptions:
-    return UpOptions(restart="never" if no_restart else "auto", restart_only=restart_only, limit=limit)
+    return up(cluster_config, UpOptions("never" if no_restart else "auto", restart_only), on_event=on_event)
 
 
 def teardown_cluster(
@@ -96,11 +87,10 @@ def teardown_cluster(
     workers_only: bool = False,
     keep_min_workers: bool = False,
     *,
-    on_event: OnEvent | None = None,
+    on_event: OnEvent = None,
 ) -> DownResult:
     """End a cluster, or its workers, and make sure that they are gone."""
-    with _session("down", cluster_config, on_event) as session:
-        return ending.down(session, DownOptions(workers_only, keep_min_workers), _agreed)
+    return down(cluster_config, DownOptions(workers_only, keep_min_workers), on_event=on_event)
 
 
 def run_on_cluster(
@@ -113,7 +103,7 @@ def run_on_cluster(
     no_config_cache: bool = False,
     port_forward: int | Sequence[int] | None = None,
     with_output: bool = False,
-    on_event: OnEvent | None = None,
+    on_event: OnEvent = None,
 ) -> str:
     """Run a shell command on the head, to its end; what it printed on stdout if `with_output`, else that goes to ours.
 
@@ -122,21 +112,23 @@ def run_on_cluster(
     del no_config_cache
     ports = [port_forward] if isinstance(port_forward, int) else port_forward or ()
     options = RunOptions(tuple(Forward(port, port) for port in ports), Window.TMUX if tmux else None, run_env=run_env)
-    afterwards = ended_afterwards(lambda: teardown_cluster(cluster_config, on_event=on_event)) if stop else nullcontext()
-    with afterwards, _session("exec", cluster_config, on_event, head_only=True) as session:
-        return _run(session, cmd, options, with_output=with_output)
-
-
-def _run(session: Session, cmd: str, options: RunOptions, *, with_output: bool) -> str:
-    if not with_output:
-        code, output = running.run(session, cmd, options), ""
-    else:
-        answer = everywhere.captured(session, cmd, options)
-        code, output = answer.exit_code, answer.stdout.read_text(errors="replace")
-    session.exit_code = code
-    if code:
-        raise CommandFailed(code, output)
+    with ended_afterwards(lambda: down(cluster_config, on_event=on_event)) if stop else nullcontext():
+        if with_output:
+            code, output = _captured(cluster_config, cmd, options, on_event)
+        else:
+            code, output = run(cluster_config, cmd, options, on_event=on_event), ""
+        if code:
+            raise CommandFailed(code, output)
     return output
+
+
+def _captured(cluster: ClusterConfig, command: str, options: RunOptions, on_event: OnEvent) -> tuple[int, str]:
+    from rayctl.operations import everywhere
+
+    with _session("exec", cluster, on_event, head_only=True) as session:
+        answer = everywhere.captured(session, command, options)
+        session.exit_code = answer.exit_code
+        return answer.exit_code, answer.stdout.read_text(errors="replace")
 
 
 def rsync(
@@ -150,33 +142,30 @@ def rsync(
 ) -> None:
     """Copy files to the head or to all nodes, or `down` from the head; without paths, all file mounts."""
     del no_config_cache
-    with _session("rsync-down" if down else "rsync-up", cluster_config, None, head_only=not all_nodes) as session:
-        if down:
-            sync.down(session, source or "", target or "")
-        else:
-            sync.up(session, source or "", target or "", all_nodes=all_nodes)
+    if down:
+        rsync_down(cluster_config, source or "", target or "")
+    else:
+        rsync_up(cluster_config, source or "", target or "", all_nodes=all_nodes)
 
 
-def get_head_node_ip(cluster_config: ClusterConfig, *, cluster_name: str | None = None) -> str:
+def get_head_node_ip(cluster_config: ClusterConfig, *, overrides: Overrides | None = None, on_event: OnEvent = None) -> str:
     """The head's address."""
-    with _session("get-head-ip", cluster_config, None, head_only=True, name=cluster_name) as session:
+    from rayctl.operations.machines import the_head
+
+    with _session("get-head-ip", cluster_config, on_event, overrides, head_only=True) as session:
         addresses = the_head(session).addresses
         if addresses is None:
             raise RayctlError(f"the head of {session.name} has no address yet", hint="Ask again in a moment.")
         return addresses.external or addresses.internal
 
 
-def get_worker_node_ips(cluster_config: ClusterConfig, *, cluster_name: str | None = None) -> list[str]:
+def get_worker_node_ips(
+    cluster_config: ClusterConfig, *, overrides: Overrides | None = None, on_event: OnEvent = None
+) -> list[str]:
     """The addresses of the workers that are there."""
-    with _session("get-worker-ips", cluster_config, None, name=cluster_name) as session:
+    with _session("get-worker-ips", cluster_config, on_event, overrides) as session:
         found = (node.addresses for node in session.deployment.workers)
         return [addresses.external or addresses.internal for addresses in found if addresses]
-
-
-def status(cluster_config: ClusterConfig, *, probe: bool = False) -> ClusterStatus:
-    """The nodes, and what Ray says of them; with `probe`, what each node says of itself."""
-    with _session("status", cluster_config, None) as session:
-        return looking.status(session, probe=probe)
 
 
 def bootstrap_config(cluster_config: ClusterConfig, no_config_cache: bool = False) -> dict[str, Any]:
@@ -190,14 +179,186 @@ def bootstrap_config(cluster_config: ClusterConfig, no_config_cache: bool = Fals
 
 def fillout_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     """The same for a mapping with a file's keys; nothing is read and nothing is stored."""
+    import yaml
+
+    from rayctl.config.load import parse
+
     return parse(yaml.safe_dump(dict(config)), "the given configuration").config.model_dump(mode="json")
+
+
+# ---- rayctl's own, with everything that the commands can be told
+def up(
+    cluster: ClusterConfig,
+    options: UpOptions | None = None,
+    *,
+    overrides: Overrides | None = None,
+    confirm: Confirm = agreed,
+    on_event: OnEvent = None,
+) -> UpResult:
+    """Bring a cluster up, or to what its configuration says now; with `check`, only say what that would be."""
+    asked = options or UpOptions()
+    return _up("up", cluster, asked, overrides=overrides or Overrides(), confirm=confirm, on_event=on_event)
+
+
+def restart(
+    cluster: ClusterConfig,
+    options: UpOptions | None = None,
+    *,
+    overrides: Overrides | None = None,
+    confirm: Confirm = agreed,
+    on_event: OnEvent = None,
+) -> UpResult:
+    """Start Ray anew, without mounts and set-up, whatever else these options say of that."""
+    from dataclasses import replace
+
+    only = replace(options or UpOptions(), restart="auto", restart_only=True)
+    return _up("restart", cluster, only, overrides=overrides or Overrides(), confirm=confirm, on_event=on_event)
+
+
+def _up(
+    name: str, cluster: ClusterConfig, options: UpOptions, *, overrides: Overrides, confirm: Confirm, on_event: OnEvent
+) -> UpResult:
+    from rayctl.operations import ahead
+
+    file = _file_of(cluster)
+    flags = {**vars(overrides), "limit": options.limit, "no_restart": options.restart == "never"}
+    forced = bool(options.rerun_from or options.restart == "always" or options.restart_only)
+    with ahead.of_up(file, flags, forced=forced, check=options.check) as ansible:
+        from rayctl.operations.up import up as bring_up  # while Ansible loads
+
+        with _session(name, file, on_event, overrides) as session:
+            session.ansible_ahead = ansible
+            session.bus.register_secret(options.become_password)
+            return bring_up(session, options, confirm)
+
+
+def plan(
+    cluster: ClusterConfig,
+    options: UpOptions | None = None,
+    *,
+    overrides: Overrides | None = None,
+    on_event: OnEvent = None,
+) -> Proposal:
+    """What `up` would do to each node, and why; nothing is touched."""
+    from rayctl.operations.up import propose
+
+    with _session("plan", cluster, on_event, overrides) as session:
+        return propose(session, options or UpOptions())
+
+
+def down(
+    cluster: ClusterConfig,
+    options: DownOptions | None = None,
+    *,
+    overrides: Overrides | None = None,
+    confirm: Confirm = agreed,
+    on_event: OnEvent = None,
+) -> DownResult:
+    """End a cluster, or its workers, and make sure that they are gone."""
+    from rayctl.operations.down import down as take_down
+
+    with _session("down", cluster, on_event, overrides) as session:
+        return take_down(session, options or DownOptions(), confirm)
+
+
+def run(
+    cluster: ClusterConfig,
+    command: str,
+    options: RunOptions | None = None,
+    *,
+    overrides: Overrides | None = None,
+    on_event: OnEvent = None,
+) -> int:
+    """Run a shell command on the head; its own exit code."""
+    from rayctl.operations import exec as running
+
+    with _session("exec", cluster, on_event, overrides, head_only=True) as session:
+        session.exit_code = running.run(session, command, options or RunOptions())
+        return session.exit_code
+
+
+def attach(
+    cluster: ClusterConfig,
+    options: RunOptions | None = None,
+    *,
+    node: str = "",
+    new: bool = False,
+    overrides: Overrides | None = None,
+    on_event: OnEvent = None,
+) -> int:
+    """Open a shell on the head, or on the node of this name or address; its exit code."""
+    from rayctl.operations import exec as running
+
+    with _session("attach", cluster, on_event, overrides, head_only=not node) as session:
+        session.exit_code = running.attach(session, options or RunOptions(), node=node, new=new)
+        return session.exit_code
+
+
+def submit(
+    cluster: ClusterConfig,
+    script: Path,
+    arguments: Sequence[str] = (),
+    options: RunOptions | None = None,
+    *,
+    overrides: Overrides | None = None,
+    on_event: OnEvent = None,
+) -> int:
+    """Copy a Python script, or a folder with a `__main__.py`, to the head and run it there; its exit code."""
+    from rayctl.operations import exec as running
+
+    with _session("submit", cluster, on_event, overrides, head_only=True) as session:
+        session.exit_code = running.submit(session, script, arguments, options or RunOptions())
+        return session.exit_code
+
+
+def rsync_up(
+    cluster: ClusterConfig,
+    source: str = "",
+    target: str = "",
+    *,
+    all_nodes: bool = False,
+    overrides: Overrides | None = None,
+    on_progress: OnProgress | None = None,
+    on_event: OnEvent = None,
+) -> list[Synced]:
+    """Copy files to the head or to all nodes; without paths, all file mounts. `on_progress`: see `operations.sync.up`."""
+    from rayctl.operations import sync
+
+    with _session("rsync-up", cluster, on_event, overrides, head_only=not all_nodes) as session:
+        return sync.up(session, source, target, all_nodes=all_nodes, on_progress=on_progress)
+
+
+def rsync_down(
+    cluster: ClusterConfig,
+    source: str = "",
+    target: str = "",
+    *,
+    overrides: Overrides | None = None,
+    on_progress: OnProgress | None = None,
+    on_event: OnEvent = None,
+) -> list[Synced]:
+    """Copy files from the head; without paths, all file mounts to where they come from."""
+    from rayctl.operations import sync
+
+    with _session("rsync-down", cluster, on_event, overrides, head_only=True) as session:
+        return sync.down(session, source, target, on_progress)
+
+
+def status(
+    cluster: ClusterConfig, *, probe: bool = False, overrides: Overrides | None = None, on_event: OnEvent = None
+) -> ClusterStatus:
+    """The nodes, and what Ray says of them; with `probe`, what each node says of itself."""
+    from rayctl.operations.status import status as look
+
+    with _session("status", cluster, on_event, overrides) as session:
+        return look(session, probe=probe)
 
 
 # ---- sessions
 class _Hearer(Sink):
     """Hands events to a function."""
 
-    def __init__(self, tell: OnEvent) -> None:
+    def __init__(self, tell: Callable[[Event], None]) -> None:
         self._tell = tell
 
     def write(self, event: Event) -> None:
@@ -207,15 +368,17 @@ class _Hearer(Sink):
 
 @contextmanager
 def _session(
-    operation: str,
-    config: ClusterConfig,
-    on_event: OnEvent | None,
-    *,
-    head_only: bool = False,
-    name: str | None = None,
+    operation: str, cluster: ClusterConfig, on_event: OnEvent, overrides: Overrides | None = None, *, head_only: bool = False
 ) -> Iterator[Session]:
-    listeners = Listeners([_Hearer(on_event)], text=f"rayctl.api: {operation}") if on_event else None
-    with opened(operation, _file_of(config), {"cluster_name": name}, listeners, head_only=head_only) as session:
+    from rayctl.operations.opened import Listeners, opened
+
+    if on_event is None:
+        listeners = Listeners(logged=False)
+    elif isinstance(on_event, Listeners):
+        listeners = on_event
+    else:
+        listeners = Listeners([_Hearer(on_event)], text=f"rayctl.api: {operation}")
+    with opened(operation, _file_of(cluster), vars(overrides or Overrides()), listeners, head_only=head_only) as session:
         yield session
 
 
@@ -223,6 +386,10 @@ def _file_of(config: ClusterConfig) -> Path:
     """The file of a configuration. A mapping is stored beside what else is remembered of its cluster: plays read it there."""
     if not isinstance(config, Mapping):
         return Path(config)
+    import yaml
+
+    from rayctl.state import paths, private
+
     folder = private.private_dir(paths.cluster_dir(paths.home(os.environ), str(config.get("cluster_name", "default"))))
     private.store(folder / FROM_PYTHON, yaml.safe_dump(_absolute(config)).encode())
     return folder / FROM_PYTHON
@@ -230,11 +397,9 @@ def _file_of(config: ClusterConfig) -> Path:
 
 def _absolute(config: Mapping[str, Any]) -> dict[str, Any]:
     """The same with local paths that do not depend on the current folder."""
+    from rayctl.config.load import expand_local
+
     found, here = dict(config), Path.cwd()
     if isinstance(mounts := config.get("file_mounts"), Mapping):
         found["file_mounts"] = {target: str(expand_local(str(source), here)) for target, source in mounts.items()}
     return found
-
-
-def _agreed(_: Sequence[str]) -> None:
-    """Who calls a function has agreed to what it does."""

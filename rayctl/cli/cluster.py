@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,22 +16,23 @@ from rayctl.cli.common import (
     cluster_file,
     cluster_name,
     lock_timeout,
+    looking,
     no_config_cache,
     no_usage_stats,
-    operation,
     output_format,
+    telling,
     together,
     yes,
 )
 from rayctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from rayctl.operations.session import Session
-    from rayctl.operations.up import UpOptions, UpResult
+    from collections.abc import Sequence
+
+    from rayctl.operations.options import Command, Overrides, UpOptions, UpResult
 
 
-OVERRIDES = ("cluster_name", "min_workers", "max_workers")
-PLANNED = (*OVERRIDES, "no_restart", "restart", "restart_only", "rerun", "limit")
+PLANNED = ("cluster_name", "min_workers", "max_workers", "no_restart", "restart", "restart_only", "rerun", "limit")
 
 
 class Up(click.Command):
@@ -102,25 +102,16 @@ def up(cluster_file: Path, yes: bool, form: str, **flags: Any) -> None:
     \b
     Example: rayctl up cluster.yaml --max-workers 8 --no-restart
     """
-    from rayctl.operations import ahead
+    from rayctl import api
 
     agreed = _heed(flags) if flags["plan_file"] else ""
-    overrides = {key: flags[key] for key in OVERRIDES}
-    forced = bool(flags["rerun"] or flags["restart"] or flags["restart_only"])
-    stamped = {**overrides, "limit": flags["limit"], "no_restart": flags["no_restart"]}
-    with ahead.of_up(cluster_file, stamped, forced=forced, check=flags["check"]) as ansible:
-        options = _up_options(flags, agreed)
-        from rayctl.operations.up import up as bring_up
-
-        with operation("up", cluster_file, overrides, form=form) as session:
-            session.ansible_ahead = ansible
-            session.bus.register_secret(options.become_password)
-            result = bring_up(session, options, asker(yes=yes or options.check or bool(agreed)))
-    if flags["check"]:
-        if form == "text":
-            click.echo(_check_text(result))
-    else:
-        looks.current().summary(_up_text(session, result), form)
+    options = _up_options(flags, agreed)
+    confirm = asker(yes=yes or options.check or bool(agreed))
+    result = api.up(cluster_file, options, overrides=overridden(flags), confirm=confirm, on_event=telling(form))
+    if not options.check:
+        looks.current().summary(_up_text(result), form)
+    elif form == "text":
+        click.echo(_check_text(result))
 
 
 def _heed(flags: dict[str, Any]) -> str:
@@ -176,15 +167,12 @@ def restart(cluster_file: Path, yes: bool, limit: str | None, form: str, **flags
     \b
     Example: rayctl restart cluster.yaml --limit demo-worker-1
     """
-    from rayctl.operations.up import UpOptions
-    from rayctl.operations.up import up as bring_up
+    from rayctl import api
 
-    options = UpOptions(
-        restart_only=True, limit=limit, lock_timeout_s=flags["lock_timeout"], accept_other=flags["accept_other_cluster"]
-    )
-    with operation("restart", cluster_file, {"cluster_name": flags["cluster_name"]}, form=form) as session:
-        result = bring_up(session, options, asker(yes=yes))
-    text = f"{session.name}: Ray was started anew on {', '.join(result.changed)}, {result.seconds:.1f} s"
+    options = api.UpOptions(limit=limit, lock_timeout_s=flags["lock_timeout"], accept_other=flags["accept_other_cluster"])
+    overrides = api.Overrides(flags["cluster_name"])
+    result = api.restart(cluster_file, options, overrides=overrides, confirm=asker(yes=yes), on_event=telling(form))
+    text = f"{result.cluster}: Ray was started anew on {', '.join(result.changed)}, {result.seconds:.1f} s"
     looks.current().summary(text, form)
 
 
@@ -203,16 +191,23 @@ def kill_random_node(cluster_file: Path, yes: bool, hard: bool, **flags: Any) ->
     """
     from rayctl.operations.chaos import kill_random_node as kill
 
-    with operation("kill-random-node", cluster_file, {"cluster_name": flags["cluster_name"]}, in_passing=True) as session:
+    with looking("kill-random-node", cluster_file, flags["cluster_name"]) as session:
         confirm = asker(yes=yes)
         name = kill(session, confirm, hard=hard, timeout_s=flags["lock_timeout"], accept_other=flags["accept_other_cluster"])
         back = session.command("up")
     click.echo(f"{name}: {'its machine' if hard else 'its Ray'} was ended; to bring it back: {back}")
 
 
+def overridden(flags: dict[str, Any]) -> Overrides:
+    """What the flags say instead of the file."""
+    from rayctl.operations.options import Overrides
+
+    return Overrides(flags["cluster_name"], flags["min_workers"], flags["max_workers"])
+
+
 def wanted(flags: dict[str, Any]) -> UpOptions:
     """The options of `up` that say what is to be done. Raises `UsageError` where they contradict each other."""
-    from rayctl.operations.up import UpOptions
+    from rayctl.operations.options import UpOptions
 
     chosen = [name for name in ("no_restart", "restart", "restart_only") if flags[name]]
     if len(chosen) > 1 and "no_restart" in chosen:
@@ -242,43 +237,16 @@ def _diffs(result: UpResult) -> list[str]:
     return [f"--- {name}\n{text}".rstrip() for name, text in result.diffs]
 
 
-def _up_text(session: Session, result: UpResult) -> str:
+def _up_text(result: UpResult) -> str:
     changed = len(result.changed)
     did = "nothing changed" if not changed and not result.launched else f"{changed} node{'s' if changed != 1 else ''} changed"
     joined = f"{result.joined} of {result.expected} nodes joined" if result.expected else "no Ray was asked for"
-    is_up = f"{session.name} is up: {joined}, {did}, {result.seconds:.1f} s"
-    return "\n".join([*_diffs(result), is_up, "", *next_commands(session, result.address)])
+    is_up = f"{result.cluster} is up: {joined}, {did}, {result.seconds:.1f} s"
+    following = [line for group in result.next for line in _commented(group)]
+    return "\n".join([*_diffs(result), is_up, "", *following, f"Ray's address is {result.address}"])
 
 
-def next_commands(session: Session, address: str) -> list[str]:
-    """What one wants next after an `up`, as it can be pasted into a shell."""
-    lines = _commented(
-        (session.command("exec", "ray status"), "run a command on the head"),
-        (session.command("submit", "script.py"), "run a Python script there; ray.init() finds the cluster"),
-        (session.command("status"), "see nodes and load"),
-        (session.command("down"), "end it"),
-    )
-    return [*lines, *_logging_in(session), f"Ray's address is {address}"]
-
-
-def _logging_in(session: Session) -> list[str]:
-    """How a person gets to Ray on a host without rayctl: the host may have other users with a Ray of theirs."""
-    from rayctl.providers.base import DeclaresHosts
-    from rayctl.state import paths
-    from rayctl.transport import sshconfig
-
-    head = session.deployment.head
-    if not isinstance(session.provider, DeclaresHosts) or head is None:
-        return []
-    connection = session.provider.connection(head)
-    config = paths.cluster_dir(session.root, session.name) / sshconfig.NAME
-    return _commented(
-        (shlex.join(["ssh", "-F", str(config), connection.address]), "log in on the head"),
-        (f". {connection.state_dir}/env", "there: now ray's own commands and ray.init() find this cluster"),
-    )
-
-
-def _commented(*rows: tuple[str, str]) -> list[str]:
+def _commented(rows: Sequence[Command]) -> list[str]:
     width = max(len(command) for command, _ in rows)
     return [f"  {command:<{width}}  # {what}" for command, what in rows]
 
@@ -299,17 +267,15 @@ def down(cluster_file: Path, yes: bool, cluster_name: str | None, form: str, **f
     \b
     Example: rayctl down cluster.yaml --workers-only
     """
-    from rayctl.operations.down import DownOptions
-    from rayctl.operations.down import down as take_down
+    from rayctl import api
 
-    options = DownOptions(
-        flags["workers_only"], flags["keep_min_workers"], flags["lock_timeout"], accept_other=flags["accept_other_cluster"]
-    )
-    with operation("down", cluster_file, {"cluster_name": cluster_name}, form=form) as session:
-        result = take_down(session, options, asker(yes=yes))
+    timeout_s, accept_other = flags["lock_timeout"], flags["accept_other_cluster"]
+    options = api.DownOptions(flags["workers_only"], flags["keep_min_workers"], timeout_s, accept_other)
+    overrides = api.Overrides(cluster_name)
+    result = api.down(cluster_file, options, overrides=overrides, confirm=asker(yes=yes), on_event=telling(form))
     kept = f", {len(result.kept)} kept: {', '.join(result.kept)}" if result.kept else ""
     ended = f"{len(result.ended)} node{'s' if len(result.ended) != 1 else ''} ended" if result.ended else "nothing to end"
-    looks.current().summary(f"{session.name}: {ended}{kept}, {result.seconds:.1f} s", form)
+    looks.current().summary(f"{result.cluster}: {ended}{kept}, {result.seconds:.1f} s", form)
 
 
 COMMANDS = (up, down, plan, restart, kill_random_node)

@@ -20,13 +20,14 @@ from rayctl.errors import Interrupted, Refused, UsageError
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+    from rayctl.operations.opened import Listeners
     from rayctl.operations.session import Session
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class ClusterFile(click.Path):
-    """A cluster file, or the name of a cluster that was met from here (see `operation`)."""
+    """A cluster file, or the name of a cluster that was met from here (see `opened`)."""
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Names of clusters, beside files."""
@@ -72,29 +73,29 @@ def together(*options: Callable[[F], F]) -> Callable[[F], F]:
     return add
 
 
-@contextmanager
-def operation(
-    name: str, path: Path, overrides: dict[str, Any], *, form: str = "text", in_passing: bool = False,
-    head_only: bool = False, failure: int | None = None,
-) -> Iterator[Session]:  # fmt: skip
-    """Open a session whose events are shown and logged, and tell how the operation ended.
-
-    `in_passing`: neither shown nor logged. `head_only`: of declared hosts, no other than the head is asked. `failure` is the
-    exit code of rayctl's own failures, where it is not the error's.
-    """
-    from rayctl.operations.opened import Listeners, opened
+def telling(form: str = "text", *, failure: int | None = None) -> Listeners:
+    """Who is told of an operation: a person, or a program that reads stdout. `failure`: see `Listeners`."""
+    from rayctl.operations.opened import Listeners
 
     text = shlex.join(["rayctl", *sys.argv[1:]])
-    listeners = None if in_passing else Listeners(looks.current().sinks(form), eager=form == "json", text=text)
-    with opened(name, path, overrides, listeners, head_only=head_only, failure=failure) as session:
+    return Listeners(looks.current().sinks(form), eager=form == "json", text=text, failure=failure)
+
+
+def in_passing() -> Listeners:
+    """The same for what only looks: nothing is said, but whom we met for the first time, and no log is kept."""
+    from rayctl.events.sinks import FirstContactSink
+    from rayctl.operations.opened import Listeners
+
+    return Listeners([FirstContactSink(sys.stderr)], logged=False)
+
+
+@contextmanager
+def looking(name: str, path: Path, cluster_name: str | None, *, head_only: bool = False) -> Iterator[Session]:
+    """Open a session for what only looks. `head_only`: of declared hosts, no other than the head is asked."""
+    from rayctl.operations.opened import opened
+
+    with opened(name, path, {"cluster_name": cluster_name}, in_passing(), head_only=head_only) as session:
         yield session
-    if in_passing:  # nobody else has shown them
-        _show_first_contacts(session)
-
-
-def _show_first_contacts(session: Session) -> None:
-    for host, key in session.first_contacts.items():
-        click.echo(f"{host}: first contact, its host key {key} is believed unverified", err=True)
 
 
 def ago(seconds: float) -> str:

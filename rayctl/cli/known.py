@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rayctl.cli.common import ago, cluster_file, cluster_name, operation, output_format
+from rayctl.cli.common import ago, cluster_file, cluster_name, looking, output_format
 from rayctl.errors import RayctlError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def logs(
     """
     from rayctl.operations import logs as kept
 
-    with operation("logs", cluster_file, {"cluster_name": cluster_name}, in_passing=True) as session:
+    with looking("logs", cluster_file, cluster_name) as session:
         if step:
             return kept.step_output(session, node, step)
         events = kept.of_last_run(session, operation_name, node)
@@ -116,7 +116,7 @@ def ssh_config(cluster_file: Path, cluster_name: str | None) -> None:
     """
     from rayctl.operations.people import ssh_blocks
 
-    with operation("ssh-config", cluster_file, {"cluster_name": cluster_name}, in_passing=True, head_only=True) as session:
+    with looking("ssh-config", cluster_file, cluster_name, head_only=True) as session:
         click.echo(ssh_blocks(session), nl=False)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rayctl.cli import looks
-from rayctl.cli.common import ago, cluster_file, cluster_name, operation, output_format
+from rayctl.cli.common import ago, cluster_file, cluster_name, in_passing, output_format
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,11 +36,10 @@ def status(cluster_file: Path, cluster_name: str | None, probe: bool, form: str)
     \b
     Example: rayctl status cluster.yaml --probe --format json
     """
-    from rayctl.operations.status import status as look
+    from rayctl import api
 
     probe = probe or looks.current().verbosity > 0
-    with operation("status", cluster_file, {"cluster_name": cluster_name}, in_passing=True) as session:
-        seen = look(session, probe=probe)
+    seen = api.status(cluster_file, probe=probe, overrides=api.Overrides(cluster_name), on_event=in_passing())
     if form == "json":
         click.echo(json.dumps(seen.to_dict(), indent=2, sort_keys=True))
         return
@@ -101,7 +100,7 @@ def get_head_ip(cluster_file: Path, cluster_name: str | None) -> None:
     """Print the head's address."""
     from rayctl import api
 
-    click.echo(api.get_head_node_ip(cluster_file, cluster_name=cluster_name))
+    click.echo(api.get_head_node_ip(cluster_file, overrides=api.Overrides(cluster_name), on_event=in_passing()))
 
 
 @click.command("get-worker-ips")
@@ -111,7 +110,7 @@ def get_worker_ips(cluster_file: Path, cluster_name: str | None) -> None:
     """Print the workers' addresses, a line each."""
     from rayctl import api
 
-    for address in api.get_worker_node_ips(cluster_file, cluster_name=cluster_name):
+    for address in api.get_worker_node_ips(cluster_file, overrides=api.Overrides(cluster_name), on_event=in_passing()):
         click.echo(address)
 
 

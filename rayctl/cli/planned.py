@@ -9,20 +9,18 @@ from typing import Any
 
 import click
 
-from rayctl.cli.cluster import OVERRIDES, wanted
-from rayctl.cli.common import operation
+from rayctl import api
+from rayctl.cli.cluster import overridden, wanted
+from rayctl.cli.common import in_passing
 from rayctl.cli.report import block
 from rayctl.operations import planfile
-from rayctl.operations.up import propose
 
 CHANGES = 2
 
 
 def show(cluster_file: Path, flags: dict[str, Any], out: Path | None, *, form: str, detailed: bool) -> int:
     """Print it, and keep it in `out`. The exit code is 1 where a node did not answer."""
-    overrides = {key: flags[key] for key in OVERRIDES}
-    with operation("plan", cluster_file, overrides, in_passing=True) as session:
-        found = propose(session, wanted(flags))
+    found = api.plan(cluster_file, wanted(flags), overrides=overridden(flags), on_event=in_passing())
     if out:
         planfile.store(out, found, flags)
     click.echo(json.dumps(found.to_dict(), indent=2) if form == "json" else "\n".join(found.lines()))

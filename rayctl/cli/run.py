@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,20 +14,20 @@ import click
 
 from rayctl.cli import looks
 from rayctl.cli.common import (
-    asker,
     cluster_file,
     cluster_name,
+    in_passing,
     no_config_cache,
     no_usage_stats,
-    operation,
     output_format,
+    telling,
     together,
 )
 from rayctl.errors import Refused, UsageError
 
 if TYPE_CHECKING:
-    from rayctl.operations.exec import RunOptions
-    from rayctl.operations.session import Session
+    from rayctl.operations.opened import Listeners
+    from rayctl.operations.options import Overrides, RunOptions
 
 OWN_FAILURE = 125
 
@@ -106,34 +107,38 @@ def exec_(cluster_file: Path, command: str, **flags: Any) -> int:
     Example: rayctl exec cluster.yaml 'ray status'
     Example: rayctl exec cluster.yaml --all-nodes 'df -h /'
     """
-    from rayctl.operations import exec as operations
+    from rayctl import api
 
-    if flags["form"] == "json" or flags["all_nodes"] or flags["workers"] or flags["limit"]:
-        return _collected(cluster_file, command, flags)
-    return _code(cluster_file, "exec", flags, lambda session, options: operations.run(session, command, options))
+    def act(options: RunOptions, overrides: Overrides, heard: Listeners) -> int:
+        if flags["form"] == "json" or flags["all_nodes"] or flags["workers"] or flags["limit"]:
+            return _collected(cluster_file, command, flags, options, overrides, heard)
+        return api.run(cluster_file, command, options, overrides=overrides, on_event=heard)
+
+    return _code(cluster_file, flags, act, leaves=True)
 
 
-def _collected(path: Path, command: str, flags: dict[str, Any]) -> int:
+def _collected(
+    path: Path, command: str, flags: dict[str, Any], options: RunOptions, overrides: Overrides, heard: Listeners
+) -> int:
     """Output that is not passed on as it comes: that of several nodes, or for a program."""
-    several, workers, limit = flags["all_nodes"] or flags["workers"] or flags["limit"], flags["workers"], flags["limit"]
+    from rayctl.cli import answers
+    from rayctl.operations import everywhere
+    from rayctl.operations.opened import opened
 
-    def act(session: Session, options: RunOptions) -> int:
-        from rayctl.cli import answers
-        from rayctl.operations import everywhere
-
-        if several and (options.window or options.forwards):
-            raise UsageError("--tmux, --screen and --port-forward are for one node")
+    several = flags["all_nodes"] or flags["workers"] or flags["limit"]
+    if several and (options.window or options.forwards):
+        raise UsageError("--tmux, --screen and --port-forward are for one node")
+    with opened("exec", path, vars(overrides), heard, head_only=not several) as session:
         if several:
-            found = everywhere.run(session, command, workers=workers, limit=limit)
+            found = everywhere.run(session, command, workers=flags["workers"], limit=flags["limit"])
         else:
             found = everywhere.on_head(session, command, options)
         if flags["form"] == "json":
             answers.emit(found, session.bus, whole=flags["with_output"])
         else:
             answers.show(found)
-        return found.exit_code if several else found.answers[0].exit_code if found.answers else OWN_FAILURE
-
-    return _code(path, "exec", flags, act, head_only=not several)
+        session.exit_code = found.exit_code if several else found.answers[0].exit_code if found.answers else OWN_FAILURE
+        return session.exit_code
 
 
 @click.command(cls=Remote, short_help="Open a shell on the head, or on another node.")
@@ -154,12 +159,12 @@ def attach(cluster_file: Path, node_ip: str | None, new: bool, **flags: Any) -> 
     \b
     Example: rayctl attach cluster.yaml -p 8265
     """
-    from rayctl.operations import exec as operations
+    from rayctl import api
 
-    def act(session: Session, options: RunOptions) -> int:
-        return operations.attach(session, options, node=node_ip or "", new=new)
+    def act(options: RunOptions, overrides: Overrides, heard: Listeners) -> int:
+        return api.attach(cluster_file, options, node=node_ip or "", new=new, overrides=overrides, on_event=heard)
 
-    return _code(cluster_file, "attach", flags, act, head_only=not node_ip)
+    return _code(cluster_file, flags, act)
 
 
 @click.command(
@@ -187,42 +192,46 @@ def submit(cluster_file: Path, script: Path, arguments: tuple[str, ...], more: s
     \b
     Example: rayctl submit cluster.yaml train.py --epochs 3 --name 'a b'
     """
-    from rayctl.operations import exec as operations
-
     given = [*shlex.split(more or ""), *(arguments[1:] if arguments[:1] == ("--",) else arguments)]
-    return _code(cluster_file, "submit", flags, lambda session, options: operations.submit(session, script, given, options))
+    from rayctl import api
+
+    def act(options: RunOptions, overrides: Overrides, heard: Listeners) -> int:
+        return api.submit(cluster_file, script, given, options, overrides=overrides, on_event=heard)
+
+    return _code(cluster_file, flags, act, leaves=True)
 
 
 def _code(
-    path: Path, name: str, flags: dict[str, Any], act: Callable[[Session, RunOptions], int], *, head_only: bool = True
+    path: Path, flags: dict[str, Any], act: Callable[[RunOptions, Overrides, Listeners], int], *, leaves: bool = False
 ) -> int:
-    """The exit code of a command in a cluster that is brought up before and ended afterwards, if that was asked for."""
+    """The exit code of a command in a cluster that is brought up before and ended afterwards, if that was asked for.
+
+    `leaves`: what runs in a window is left alone there, to be looked at by `attach`.
+    """
+    from rayctl import api
     from rayctl.cli.report import explain
     from rayctl.operations.lifetime import ended_afterwards
 
-    overrides = {"cluster_name": flags["cluster_name"]}
+    form, overrides = flags.get("form", "text"), api.Overrides(flags["cluster_name"])
     try:
         options = _options(flags)
+        heard = in_passing() if form == "text" else telling(form, failure=OWN_FAILURE)
         if flags.get("start"):
-            _bring_up(path, overrides)
-        afterwards = ended_afterwards(lambda: _take_down(path, overrides)) if flags.get("stop") else nullcontext()
-        with afterwards, _opened(name, path, flags, head_only) as session:
-            session.exit_code = code = act(session, options)
-            if options.window and name != "attach" and code == 0:
-                click.echo(f"To look at it: {session.command('attach', f'--{options.window}')}", err=True)
+            api.up(path, overrides=overrides, on_event=telling())  # on stderr: stdout is the command's
+        end = partial(api.down, path, overrides=overrides)
+        with ended_afterwards(lambda: end(on_event=telling())) if flags.get("stop") else nullcontext():
+            code = act(options, overrides, heard)
+        if leaves and options.window and code == 0:
+            name = ["-n", flags["cluster_name"]] if flags["cluster_name"] else []
+            look = shlex.join(["rayctl", "attach", *name, f"--{options.window}", str(path)])
+            click.echo(f"To look at it: {look}", err=True)
     except Exception as e:
         return 130 if explain(e) == 130 else OWN_FAILURE
     return code
 
 
-def _opened(name: str, path: Path, flags: dict[str, Any], head_only: bool) -> AbstractContextManager[Session]:
-    form = flags.get("form", "text")
-    overrides = {"cluster_name": flags["cluster_name"]}
-    return operation(name, path, overrides, form=form, in_passing=form == "text", head_only=head_only, failure=OWN_FAILURE)
-
-
 def _options(flags: dict[str, Any]) -> RunOptions:
-    from rayctl.operations.exec import RunOptions
+    from rayctl.operations.options import RunOptions
     from rayctl.operations.windows import Window
     from rayctl.transport.ports import Forward
 
@@ -240,23 +249,6 @@ def _options(flags: dict[str, Any]) -> RunOptions:
         forwards=tuple(map(Forward.parse, flags["ports"])), window=window,
         screen_options=tuple(shlex.split(flags.get("extra_screen_args") or "")), run_env=flags.get("run_env", "auto"),
     )  # fmt: skip
-
-
-def _bring_up(path: Path, overrides: dict[str, Any]) -> None:
-    """What is told of it goes to stderr, as all that `up` tells on its way: stdout is the command's."""
-    from rayctl.operations.up import UpOptions
-    from rayctl.operations.up import up as bring_up
-
-    with operation("up", path, overrides) as session:
-        bring_up(session, UpOptions(), asker(yes=True))
-
-
-def _take_down(path: Path, overrides: dict[str, Any]) -> None:
-    from rayctl.operations.down import DownOptions
-    from rayctl.operations.down import down as take_down
-
-    with operation("down", path, overrides) as session:
-        take_down(session, DownOptions(), asker(yes=True))
 
 
 COMMANDS = (exec_, attach, submit)

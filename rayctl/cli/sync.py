@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rayctl.cli import looks
-from rayctl.cli.common import cluster_file, cluster_name, operation
+from rayctl.cli.common import cluster_file, cluster_name, in_passing
 from rayctl.events.wording import named
 
 if TYPE_CHECKING:
@@ -42,11 +42,13 @@ def rsync_up(cluster_file: Path, source: str, target: str, all_nodes: bool, clus
     \b
     Example: rayctl rsync-up cluster.yaml ./project/ '~/project/'
     """
-    from rayctl.operations import sync
+    from rayctl import api
 
-    opened = operation("rsync-up", cluster_file, {"cluster_name": cluster_name}, in_passing=True, head_only=not all_nodes)
-    with opened as session, _watched() as on_progress:
-        done = sync.up(session, source, target, all_nodes=all_nodes, on_progress=on_progress)
+    with _watched() as on_progress:
+        done = api.rsync_up(
+            cluster_file, source, target, all_nodes=all_nodes, overrides=api.Overrides(cluster_name), on_progress=on_progress,
+            on_event=in_passing(),
+        )  # fmt: skip
     _tell(done)
 
 
@@ -64,11 +66,13 @@ def rsync_down(cluster_file: Path, source: str, target: str, cluster_name: str |
     \b
     Example: rayctl rsync-down cluster.yaml '~/results/' ./results/
     """
-    from rayctl.operations import sync
+    from rayctl import api
 
-    opened = operation("rsync-down", cluster_file, {"cluster_name": cluster_name}, in_passing=True, head_only=True)
-    with opened as session, _watched() as on_progress:
-        done = sync.down(session, source, target, on_progress)
+    overrides = api.Overrides(cluster_name)
+    with _watched() as on_progress:
+        done = api.rsync_down(
+            cluster_file, source, target, overrides=overrides, on_progress=on_progress, on_event=in_passing()
+        )  # fmt: skip
     _tell(done)
 
 

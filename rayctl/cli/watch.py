@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rayctl.cli import looks
-from rayctl.cli.common import F, cluster_file, cluster_name, no_config_cache, operation, together
+from rayctl.cli.common import F, cluster_file, cluster_name, looking, no_config_cache, together
 from rayctl.cli.run import OWN_FAILURE
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def dashboard(
     """
     from rayctl.operations.dashboard import dashboard as lead
 
-    with operation("dashboard", cluster_file, {"cluster_name": cluster_name}, in_passing=True, head_only=True) as session:
+    with looking("dashboard", cluster_file, cluster_name, head_only=True) as session:
 
         def ready(shown: Dashboard) -> None:
             click.echo(f"{shown.url}  (until Ctrl-C)")
@@ -67,7 +67,7 @@ def monitor(cluster_file: Path, lines: int, cluster_name: str | None) -> int:
     from rayctl.operations.monitor import monitor as follow
 
     try:
-        with operation("monitor", cluster_file, {"cluster_name": cluster_name}, in_passing=True, head_only=True) as session:
+        with looking("monitor", cluster_file, cluster_name, head_only=True) as session:
             return follow(session, lines)
     except Exception as e:
         return 130 if explain(e) == 130 else OWN_FAILURE
@@ -84,7 +84,7 @@ def token(cluster_file: Path, cluster_name: str | None) -> None:
     """
     from rayctl.operations.tokens import told
 
-    with operation("token", cluster_file, {"cluster_name": cluster_name}, in_passing=True, head_only=True) as session:
+    with looking("token", cluster_file, cluster_name, head_only=True) as session:
         click.echo(told(session))
 
 
@@ -139,7 +139,7 @@ def cluster_dump(cluster_file: Path, output: Path | None, cluster_name: str | No
     from rayctl.cli.report import block
     from rayctl.operations.dump import DumpOptions, dump
 
-    with operation("cluster-dump", cluster_file, {"cluster_name": cluster_name}, in_passing=True) as session:
+    with looking("cluster-dump", cluster_file, cluster_name) as session:
         target = output or Path(f"{session.name}-{time.strftime('%Y%m%dT%H%M%S')}.tar.gz")
         failures = dump(session, target, DumpOptions(**flags))
     for failure in failures:

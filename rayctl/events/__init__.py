@@ -38,6 +38,7 @@ class EventKind(StrEnum):
     HEAD_ANSWERED = "head_answered"  # address, seconds
     NODE_ENDED = "node_ended"  # status (ok, unchanged, failed, unreachable), seconds, text: why it failed
     NODE_JOINED = "node_joined"  # seconds: since its machine was asked for
+    FIRST_CONTACT = "first_contact"  # key: the host key that is believed unverified, and remembered
     COMMAND_ENDED = "command_ended"  # status (ok, failed, unreachable), exit_code, stdout, stderr, text: why it did not run
     NOTICE = "notice"  # text, hint
     WARNING = "warning"  # text, hint

@@ -28,7 +28,7 @@ NOT_PRINTED = {
     EventKind.HEAD_ANSWERED,
     EventKind.NODE_LAUNCHED,
 }
-STYLES = {EventKind.WARNING: "yellow", EventKind.ERROR: "red", EventKind.NOTICE: "cyan"}
+STYLES = {EventKind.FIRST_CONTACT: "cyan", EventKind.WARNING: "yellow", EventKind.ERROR: "red", EventKind.NOTICE: "cyan"}
 MOST_ROWS = 20  # more nodes than this are counted, not listed; those at work come first
 
 Cells = tuple[RenderableType, Text, Text, str]

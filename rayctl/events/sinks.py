@@ -18,7 +18,7 @@ from rayctl.events.wording import details, elapsed, lines, shorten, step_name
 KEPT_RUNS = 20
 FIRST_SIGN_S = 2.0
 NEXT_SIGN_S = 10.0
-URGENT = (EventKind.NOTICE, EventKind.WARNING, EventKind.ERROR)
+URGENT = (EventKind.FIRST_CONTACT, EventKind.NOTICE, EventKind.WARNING, EventKind.ERROR)
 
 
 class JsonLinesSink(Sink):
@@ -31,6 +31,20 @@ class JsonLinesSink(Sink):
         """Write the line and flush it: whoever reads the pipe follows live."""
         self._stream.write(event.to_json() + "\n")
         self._stream.flush()
+
+
+class FirstContactSink(Sink):
+    """Tells of nothing but hosts whose keys were believed at first contact: what follows on the stream is not about that."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, event: Event) -> None:
+        """Print a line for each."""
+        if event.kind == EventKind.FIRST_CONTACT:
+            key = event.data.get("key")
+            self._stream.write(f"{event.node}: first contact, its host key {key} is believed unverified\n")
+            self._stream.flush()
 
 
 class LogFileSink(Sink):

@@ -126,6 +126,10 @@ def _node_joined(event: Event) -> list[str]:
     return [f"joined the cluster{_after(event)}"]
 
 
+def _first_contact(event: Event) -> list[str]:
+    return [f"note: first contact: its host key {_text(event, 'key')} is believed unverified"]
+
+
 def _message(prefix: str) -> Callable[[Event], list[str]]:
     def wording(event: Event) -> list[str]:
         text, hint = _text(event, "text"), _text(event, "hint")
@@ -160,6 +164,7 @@ _WORDING: dict[str, Callable[[Event], list[str]]] = {
     EventKind.HEAD_ANSWERED: _head_answered,
     EventKind.NODE_ENDED: _node_ended,
     EventKind.NODE_JOINED: _node_joined,
+    EventKind.FIRST_CONTACT: _first_contact,
     EventKind.NOTICE: _message("note: "),
     EventKind.WARNING: _message("warning: "),
     EventKind.ERROR: _message("ERROR: "),

@@ -23,7 +23,8 @@ from rayctl.events import Bus
 from rayctl.node import processes
 from rayctl.operations import machines as acting
 from rayctl.operations import tokens
-from rayctl.operations.down import DownOptions, down
+from rayctl.operations.down import down
+from rayctl.operations.options import DownOptions
 from rayctl.operations.session import Session
 from rayctl.providers.base import DeclaresHosts
 from rayctl.transport.connection import Connection

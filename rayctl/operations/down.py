@@ -5,37 +5,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from rayctl import plan
 from rayctl.errors import NodeFailure, NodesFailed, ProviderError
 from rayctl.events.wording import named
 from rayctl.operations import machines
+from rayctl.operations.options import DownOptions, DownResult
 from rayctl.operations.proposal import INTERRUPTED
 from rayctl.operations.session import Session
 from rayctl.providers.base import DeclaresHosts, Kind, Node
 from rayctl.state import paths
 
 GONE_S = 60.0
-
-
-@dataclass(frozen=True)
-class DownOptions:
-    """The flags of `down`."""
-
-    workers_only: bool = False
-    keep_min_workers: bool = False
-    lock_timeout_s: float = 60.0
-    accept_other: bool = False
-
-
-@dataclass(frozen=True)
-class DownResult:
-    """Names of the nodes that were ended and of those that stay."""
-
-    ended: tuple[str, ...]
-    kept: tuple[str, ...]
-    seconds: float
 
 
 def down(session: Session, options: DownOptions, confirm: Callable[[Sequence[str]], None]) -> DownResult:
@@ -65,7 +47,7 @@ def _down(session: Session, options: DownOptions, confirm: Callable[[Sequence[st
         _forget(session, silent)
     if silent:
         raise _still_there(session, len(going), silent)
-    return DownResult(tuple(node.name for node in going), tuple(node.name for node in staying), 0.0)
+    return DownResult(session.name, tuple(node.name for node in going), tuple(node.name for node in staying), 0.0)
 
 
 def _still_there(session: Session, ended: int, silent: tuple[NodeFailure, ...]) -> NodesFailed:

@@ -13,7 +13,8 @@ from pathlib import Path
 from rayctl.errors import Interrupted, NodeFailure, RayctlError, Unreachable, UsageError
 from rayctl.operations import exec as running
 from rayctl.operations import machines, play
-from rayctl.operations.exec import RunOptions, ray_environment
+from rayctl.operations.exec import ray_environment
+from rayctl.operations.options import RunOptions
 from rayctl.operations.select import select
 from rayctl.operations.session import Session
 from rayctl.providers.base import DeclaresHosts, Kind, Node

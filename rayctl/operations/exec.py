@@ -5,41 +5,24 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rayctl.errors import Refused, UsageError
 from rayctl.operations import windows
 from rayctl.operations.joined import gcs_address
 from rayctl.operations.machines import the_head
+from rayctl.operations.options import RunOptions
 from rayctl.operations.select import called
 from rayctl.operations.session import Session
-from rayctl.operations.windows import Window
 from rayctl.providers.base import Node
 from rayctl.provision.nodeplan import token_environment
-from rayctl.transport.base import OWN_ENDS, Ends
-from rayctl.transport.ports import Forward
 from rayctl.transport.remote import folder_word
 
 SHELL = 'exec "${SHELL:-/bin/bash}"'
 FOLDER = "files"  # in a node's own folder: what was submitted
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """How something is run. `window`: in a tmux or screen of the node, which is not waited for.
-
-    `run_env` is auto, host or docker. `ends`: where stdin, stdout and stderr lead to, if not to ours.
-    """
-
-    forwards: tuple[Forward, ...] = ()
-    window: Window | None = None
-    screen_options: tuple[str, ...] = ()
-    run_env: str = "auto"
-    ends: Ends = OWN_ENDS
-
-
-def run(session: Session, command: str, options: RunOptions = RunOptions()) -> int:
+def run(session: Session, command: str, options: RunOptions) -> int:
     """Run a shell command on the head; its own exit code. Raises RayctlError for what is rayctl's own failure."""
     if options.run_env == "docker":
         raise Refused(
@@ -66,7 +49,7 @@ def attach(session: Session, options: RunOptions, *, node: str = "", new: bool =
     return _run(session, place, text, ray_environment(session), options)
 
 
-def submit(session: Session, script: Path, arguments: Sequence[str], options: RunOptions = RunOptions()) -> int:
+def submit(session: Session, script: Path, arguments: Sequence[str], options: RunOptions) -> int:
     """Copy a Python script, or a folder with a `__main__.py`, to the head and run it there; arguments arrive as given."""
     if not script.exists():
         raise UsageError(f"{script} is no file", hint="Name a Python script, or a folder with a __main__.py.")

@@ -6,6 +6,7 @@ from __future__ import annotations
 from rayctl.errors import RayctlError
 from rayctl.operations import exec as running
 from rayctl.operations.machines import the_head
+from rayctl.operations.options import RunOptions
 from rayctl.operations.session import Session
 
 # where a run of Ray keeps its logs, its processes are told on their command lines
@@ -22,4 +23,4 @@ def monitor(session: Session, lines: int) -> int:
     pids = [pid for pid, _, name in known["processes"] if name == "gcs_server"] if known else []
     if not pids:
         raise RayctlError(f"no Ray that rayctl started runs on the head {head.name}", hint=f"Start it: {session.command('up')}")
-    return running.run(session, FOLLOW.format(pid=pids[0], lines=lines))
+    return running.run(session, FOLLOW.format(pid=pids[0], lines=lines), RunOptions())

@@ -26,37 +26,32 @@ from rayctl.state.private import private_dir
 class Listeners:
     """Who hears an operation's events, beside its log. `text` is what was asked for, in words.
 
-    `eager`: they also hear of a file that cannot be read. People are told of that by the error alone.
+    `eager`: they also hear of a file that cannot be read. People are told of that by the error alone. `logged`: a log of the
+    run is kept. `failure` is the exit code of rayctl's own failures, where it is not the error's.
     """
 
-    sinks: Sequence[Sink]
+    sinks: Sequence[Sink] = ()
     eager: bool = False
     text: str = ""
+    logged: bool = True
+    failure: int | None = None
 
 
 @contextmanager
 def opened(
-    name: str,
-    path: Path,
-    overrides: Mapping[str, Any],
-    listeners: Listeners | None,
-    *,
-    head_only: bool = False,
-    failure: int | None = None,
+    name: str, path: Path, overrides: Mapping[str, Any], listeners: Listeners, *, head_only: bool = False
 ) -> Iterator[Session]:
     """Open a session on a cluster file, or on the cluster of this name, and tell how the operation ended.
 
-    Without `listeners` nobody hears of it, and nothing is logged. `head_only`: of declared hosts, no other than the head is
-    asked. `failure` is the exit code of rayctl's own failures, where it is not the error's.
+    `head_only`: of declared hosts, no other than the head is asked.
     """
     given = {key: value for key, value in overrides.items() if value is not None}
-    bus = Bus(name, path.stem, listeners.sinks if listeners and listeners.eager else ())
+    bus = Bus(name, path.stem, listeners.sinks if listeners.eager else ())
     began = time.monotonic()
     try:
-        with sigterm_as_interrupt() if listeners else nullcontext():
+        with sigterm_as_interrupt() if listeners.logged else nullcontext():
             loaded = _load(path, given)
-            if listeners:
-                bus = _begun(name, loaded.config.cluster_name, listeners)
+            bus = _begun(name, loaded.config.cluster_name, listeners)
             session = Session.of(name, loaded, given, bus, head_only=head_only)
             with closing(session):
                 yield session
@@ -65,7 +60,7 @@ def opened(
         _ended(bus, "interrupted", began, 130, str(e))
         raise
     except Exception as e:
-        _ended(bus, "failed", began, failure or (e.exit_code if isinstance(e, RayctlError) else 1), str(e))
+        _ended(bus, "failed", began, listeners.failure or (e.exit_code if isinstance(e, RayctlError) else 1), str(e))
         raise
     finally:
         bus.close()
@@ -103,6 +98,8 @@ def sigterm_as_interrupt() -> Iterator[None]:
 def _begun(name: str, cluster: str, listeners: Listeners) -> Bus:
     """The operation's bus, its run's log among the sinks. Without a place for the log the operation goes on all the same."""
     problem, sinks = "", list(listeners.sinks)
+    if not listeners.logged:
+        return Bus(name, cluster, sinks)
     try:
         sinks.append(_log(name, cluster))
     except (RayctlError, OSError) as e:

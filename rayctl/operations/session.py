@@ -46,9 +46,8 @@ class _Writer:
 class Session:
     """One operation on one cluster. `overrides` are the flags that change what the file says.
 
-    `head_only`: the operation has to do with the head alone, so no other host is asked. `first_contacts` are the host keys
-    that it was the first to see, by the host's name. `exit_code` is that of a command it ran. `ansible_ahead` loads itself
-    for the first play; who gives one ends it.
+    `head_only`: the operation has to do with the head alone, so no other host is asked. `exit_code` is that of a command it
+    ran. `ansible_ahead` loads itself for the first play; who gives one ends it.
     """
 
     operation: str
@@ -58,7 +57,6 @@ class Session:
     bus: Bus
     root: Path
     head_only: bool = False
-    first_contacts: dict[str, str] = field(default_factory=dict)
     exit_code: int = 0
     ansible_ahead: AnsibleProcess | None = None
     _deployment: Deployment | None = None
@@ -98,8 +96,7 @@ class Session:
             self._deployment = Deployment.of(self.loaded, self.provider, head_only=self.head_only)
             for name, key in self.host_keys().items():
                 if key != before.get(name) and not key.verified:
-                    self.first_contacts[name] = str(key)
-                    self.bus.emit(EventKind.NOTICE, name, text=f"first contact: its host key {key} is believed unverified")
+                    self.bus.emit(EventKind.FIRST_CONTACT, name, key=str(key))
         return self._deployment
 
     def host_keys(self) -> Mapping[str, Pinned]:

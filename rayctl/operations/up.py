@@ -14,14 +14,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from rayctl import plan
 from rayctl.errors import Interrupted, NodeFailure, NodesFailed, Refused, Unreachable, UsageError
 from rayctl.events import EventKind
 from rayctl.gcs.errors import GcsError, GcsUnauthenticated
-from rayctl.operations import hosts, joined, machines, notices, play
+from rayctl.operations import afterwards, hosts, joined, machines, notices, play
 from rayctl.operations import proposal as proposals
+from rayctl.operations.options import UpOptions, UpResult
 from rayctl.operations.proposal import Proposal
 from rayctl.operations.select import select
 from rayctl.operations.session import Session
@@ -31,56 +32,6 @@ from rayctl.provision.driver import Outcome, Playbook
 from rayctl.provision.nodeplan import PHASES, Options, set_up_steps
 
 JOIN_S, KNOWN_S = 90.0, 10.0
-
-
-@dataclass(frozen=True)
-class UpOptions:
-    """The flags of `up`. `rerun_from` counts set-up steps from 1; `timeout_s` bounds the play.
-
-    `become_password` is what sudo on the nodes is given. `agreed` is the fingerprint of the only proposal to be carried out.
-    """
-
-    restart: str = "auto"
-    restart_only: bool = False
-    rerun_from: int | None = None
-    check: bool = False
-    diff: bool = False
-    limit: str | None = None
-    lock_timeout_s: float = 60.0
-    timeout_s: float | None = None
-    accept_other: bool = False
-    agreed: str = ""
-    become_password: str = field(default="", repr=False)
-
-    def for_nodes(self, no_restart_in_file: bool) -> Options:
-        """What is wanted of each node."""
-        restart = "never" if no_restart_in_file and self.restart == "auto" else self.restart
-        return Options(
-            phases=("start",) if self.restart_only else PHASES,
-            restart="always" if self.restart_only else restart,
-            rerun_from=self.rerun_from - 1 if self.rerun_from else None,
-            check=self.check,
-        )
-
-    def words(self) -> list[str]:
-        """The flags that an `up` which goes on from here needs too."""
-        words = ["--no-restart"] if self.restart == "never" else []
-        words += ["--ask-become-pass"] if self.become_password else []
-        return words + (["--limit", self.limit] if self.limit else [])
-
-
-@dataclass(frozen=True)
-class UpResult:
-    """What came of it. `joined` counts nodes that Ray knows, of `expected`; `proposal` is what was to be done."""
-
-    changed: tuple[str, ...]
-    launched: tuple[str, ...]
-    expected: int
-    joined: int
-    seconds: float
-    address: str = ""
-    proposal: Proposal | None = None
-    diffs: tuple[tuple[str, str], ...] = ()
 
 
 def propose(session: Session, options: UpOptions) -> Proposal:
@@ -115,10 +66,21 @@ def _resume(session: Session, options: UpOptions) -> str:
     return session.command("up", *numbers, *options.words())
 
 
+def _for_nodes(options: UpOptions, no_restart_in_file: bool) -> Options:
+    """What is wanted of each node."""
+    restart = "never" if no_restart_in_file and options.restart == "auto" else options.restart
+    return Options(
+        phases=("start",) if options.restart_only else PHASES,
+        restart="always" if options.restart_only else restart,
+        rerun_from=options.rerun_from - 1 if options.rerun_from else None,
+        check=options.check,
+    )
+
+
 class _Up:
     def __init__(self, session: Session, options: UpOptions, confirm: Callable[[Sequence[str]], None]) -> None:
         self.session, self.options, self.confirm = session, options, confirm
-        self.node_options = options.for_nodes(session.config.no_restart)
+        self.node_options = _for_nodes(options, session.config.no_restart)
         self.failures: list[NodeFailure] = []
         self.launched: list[Node] = []
         self.outcome = Outcome("successful")
@@ -314,10 +276,12 @@ class _Up:
         changed = tuple(name for name, done in self.outcome.nodes.items() if done["changed"])
         names = [work.node.name for work in works]  # not in the order in which they happened to end
         diffs = tuple((name, part) for name in names for part in map(_text, self.outcome.diffs.get(name, ())))
+        head = self.session.deployment.head
         return UpResult(
-            changed=changed, launched=tuple(node.name for node in self.launched),
+            cluster=self.session.name, changed=changed, launched=tuple(node.name for node in self.launched),
             expected=sum(work.expects_ray for work in works), joined=len(found), seconds=0.0,
-            address=joined.gcs_address(self.session) if self.session.deployment.head else "", diffs=diffs,
+            address=joined.gcs_address(self.session) if head else "", diffs=diffs,
+            next=afterwards.commands(self.session) if head and not self.options.check else (),
         )  # fmt: skip
 
     def _raise_failures(self, works: Sequence[Work]) -> None:

@@ -99,7 +99,12 @@ def test_a_watcher_sees_what_runs_and_for_how_long(standin: Any) -> None:
     standin.write({"command": "sleep 3", "name": "[[ the long one ]]"})
     pieces = on_terminal(standin, "up", str(standin.file), answer="y\n")
     whole = plain("".join(piece for _, piece in pieces))
-    assert "launch the head (head)\r\n  launch 2 workers (worker)\r\nGo on? [y/N]: y" in whole
+    plan = [
+        "demo: 3 nodes to launch",
+        "  launch the head (head), with 1 set-up step",
+        "  launch 2 workers (worker), with 1 set-up step",
+    ]
+    assert "\r\n".join([*plan, "No job is interrupted.", "Go on? [y/N]: y"]) in whole
     first = next(at for at, piece in pieces if "[[ the long one ]]" in plain(piece))
     two = next(at for at, piece in pieces if re.search(r"worker-1.*the long one \]\] +2 s", plain(piece)))
     assert two - first < 3

@@ -13,7 +13,8 @@ from listed_machines import Machines
 from rayctl import plan
 from rayctl.errors import NodesFailed, Unreachable
 from rayctl.operations import machines
-from rayctl.operations.down import DownOptions, down
+from rayctl.operations.down import down
+from rayctl.operations.options import DownOptions
 from rayctl.providers.base import Addresses, DeclaresHosts, Kind, Node, NodeState, Standing, host_token
 
 NAMES = ("h", "w1", "w2", "w3")

@@ -10,7 +10,8 @@ import pytest
 from rayctl import plan
 from rayctl.errors import NodesFailed
 from rayctl.operations import machines
-from rayctl.operations.down import DownOptions, down
+from rayctl.operations.down import down
+from rayctl.operations.options import DownOptions
 from rayctl.providers.base import launch_token
 from rayctl.state import cluster, paths
 
