@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import shlex
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from statistics import median
@@ -29,7 +33,7 @@ def commands(rounds: int) -> str:
         cluster.up()
         with launched(cluster, **NOTHING) as other:
             command("ray up", other.up()).run()
-            parts = [_exec(cluster, other, rounds), _everywhere(cluster, rounds)]
+            parts = [_exec(cluster, other, rounds), _attach(cluster, other, rounds), _everywhere(cluster, rounds)]
             parts += [_copies(cluster, other, rounds, files) for files in (1, FILES)]
     return "\n\n".join(parts)
 
@@ -44,6 +48,41 @@ def _exec(cluster: Cluster, other: Launched, rounds: int) -> str:
         rounds,
     )
     return _told("A command on the head:", ours, bare, theirs, goal=0.3)
+
+
+def _attach(cluster: Cluster, other: Launched, rounds: int) -> str:
+    ours, bare, theirs = in_turn(
+        [
+            _prompt("`rayctl attach FILE`", cluster.rayctl("attach")),
+            _prompt("`ssh -t HEAD`", [*cluster.ssh(cluster.hosts[0])[:-1], "-t", cluster.ssh(cluster.hosts[0])[-1]]),
+            _prompt("`ray attach FILE`", other.ray("attach")),
+        ],
+        rounds,
+    )
+    return _told("A shell on the head, until its prompt is there:", ours, bare, theirs)
+
+
+def _prompt(name: str, argv: Sequence[str]) -> Side:
+    """Open a shell at a terminal, and close it when it asks for a command."""
+
+    def run() -> Sample:
+        load, began = os.getloadavg()[0], time.monotonic()
+        child, terminal = pty.fork()
+        if child == 0:
+            os.execvp(argv[0], list(argv))
+        seen = b""
+        while b"$ " not in seen:
+            seen += os.read(terminal, 4096)
+        seconds = time.monotonic() - began
+        os.write(terminal, b"exit\n")
+        with suppress(OSError):  # how a terminal tells that nobody holds its other end any more
+            while os.read(terminal, 4096):
+                pass
+        _, _, used = os.wait4(child, 0)
+        os.close(terminal)
+        return Sample(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, load)
+
+    return Side(name, run)
 
 
 def _everywhere(cluster: Cluster, rounds: int) -> str:

@@ -97,7 +97,11 @@ def _used(node: NodeStatus) -> str:
 @cluster_file
 @cluster_name
 def get_head_ip(cluster_file: Path, cluster_name: str | None) -> None:
-    """Print the head's address."""
+    """Print the head's address.
+
+    \b
+    Example: ping $(rayctl get-head-ip cluster.yaml)
+    """
     from rayctl import api
 
     click.echo(api.get_head_node_ip(cluster_file, overrides=api.Overrides(cluster_name), on_event=in_passing()))
@@ -107,7 +111,11 @@ def get_head_ip(cluster_file: Path, cluster_name: str | None) -> None:
 @cluster_file
 @cluster_name
 def get_worker_ips(cluster_file: Path, cluster_name: str | None) -> None:
-    """Print the workers' addresses, a line each."""
+    """Print the workers' addresses, a line each.
+
+    \b
+    Example: rayctl get-worker-ips cluster.yaml | xargs -n 1 ping -c 1
+    """
     from rayctl import api
 
     for address in api.get_worker_node_ips(cluster_file, overrides=api.Overrides(cluster_name), on_event=in_passing()):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -79,3 +80,13 @@ def test_what_goes_wrong_is_raised_with_all_that_is_known(here: Any, tmp_path: P
     with pytest.raises(NodesFailed) as failed:
         api.create_or_update_cluster(here.file)
     assert failed.value.failures[0].tail == ("no more disk",)
+
+
+def test_the_page_s_example_runs(here: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "from-ray-up.md").read_text()
+    (example,) = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
+    assert here.file.name == "cluster.yaml"
+    exec(compile(example, "from-ray-up.md", "exec"), {})
+    printed = capfd.readouterr().out.splitlines()
+    assert [line for line in printed if line.isdecimal()], "what nproc says"
+    assert api.status(here.file).nodes == ()

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from rayctl.config.load import parse
+
 ROOT = Path(__file__).parents[2]
 SPEC = importlib.util.spec_from_file_location("write_reference", ROOT / "tools" / "write_reference.py")
 assert SPEC is not None
@@ -37,3 +39,8 @@ def test_links_lead_somewhere(page: Path) -> None:
         target = (page.parent / path) if path else page
         assert target.exists(), path
         assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
+
+
+def test_the_file_that_is_shown_is_a_good_one() -> None:
+    (example,) = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "docs" / "cluster-file.md").read_text(), re.M | re.S)
+    assert not parse(example, "the example").warnings

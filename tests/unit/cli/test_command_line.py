@@ -53,8 +53,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_every_command_has_help_with_an_example(name: str) -> None:
     help_text = CliRunner().invoke(cli, [name, "--help"], prog_name="rayctl").output
     assert f"Usage: rayctl {name}" in help_text
-    if not name.startswith("get-"):
-        assert re.search(f"Example: .*rayctl {name}", help_text)
+    assert re.search(f"Example: .*rayctl {name}", help_text)
 
 
 def test_commands_stand_in_the_order_in_which_one_needs_them() -> None:
