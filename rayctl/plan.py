@@ -7,11 +7,14 @@ decided by the rules in `node/look.py`, which the node itself follows too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rayctl.config.model import ClusterConfig
 from rayctl.providers.base import Kind, Node
+
+Rank = Callable[[Node], tuple[float, ...]]
+"""What is lower stays when not all can."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,11 @@ class Launch:
 
 @dataclass(frozen=True)
 class Ending:
-    """One machine is too many, and why."""
+    """One machine is too many, and why. `becomes` is the type as which it comes back, where it does."""
 
     node: Node
     reason: str
+    becomes: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,18 @@ class Machines:
         return bool(self.launches or self.endings)
 
 
-def machines(config: ClusterConfig, nodes: Iterable[Node]) -> Machines:
-    """What `up` launches and ends. Nodes on their way out count as gone."""
+def machines(config: ClusterConfig, nodes: Iterable[Node], declared: Sequence[Node] = ()) -> Machines:
+    """What `up` launches and ends. Nodes on their way out count as gone.
+
+    `declared` are the hosts that the file names, in its order and as it wants them: one that was made for another type is
+    made anew, and of too many the last ones go.
+    """
     alive = [node for node in nodes if node.state.alive]
     head = [node for node in alive if node.kind is Kind.HEAD]
     workers = [node for node in alive if node.kind is Kind.WORKER]
-    endings = _surplus(config, workers)
+    endings = _changed(workers, declared)
+    changed = {ending.node.id for ending in endings}
+    endings += _surplus(config, [node for node in workers if node.id not in changed], _rank(declared))
     gone = {ending.node.id for ending in endings}
     counts = dict.fromkeys(config.worker_types, 0)
     for node in workers:
@@ -76,34 +86,46 @@ def _wanted(config: ClusterConfig, counts: Mapping[str, int], *, first_time: boo
     return wanted
 
 
-def _surplus(config: ClusterConfig, workers: Sequence[Node]) -> list[Ending]:
-    """Workers above a maximum: those of removed types, then the youngest of each type, then the youngest of all."""
+def _changed(workers: Sequence[Node], declared: Sequence[Node]) -> list[Ending]:
+    types = {host.name: host.type for host in declared}
+    changed = ((node, types.get(node.name, node.type)) for node in workers)
+    return [Ending(node, f"it is of the type {now} now", now) for node, now in changed if now != node.type]
+
+
+def _surplus(config: ClusterConfig, workers: Sequence[Node], rank: Rank) -> list[Ending]:
+    """Workers above a maximum: those of removed types, then the last of each type, then the last of all."""
     endings, kept = [], []
     for name in dict.fromkeys(node.type for node in workers):
-        ours = sorted((node for node in workers if node.type == name), key=_age)
+        ours = sorted((node for node in workers if node.type == name), key=rank)
         limit = config.max_workers_of(name) if name in config.worker_types else 0
         kept += ours[:limit]
         why = f"{name} has at most {limit}" if name in config.worker_types else f"the type {name} is no longer in the file"
         endings += [Ending(node, why) for node in ours[limit:]]
-    kept.sort(key=lambda node: (not _needed(config, kept, node), _age(node)))
+    kept.sort(key=lambda node: (not _needed(config, kept, node, rank), rank(node)))
     endings += [Ending(node, f"max_workers is {config.max_workers}") for node in kept[config.max_workers :]]
     return endings
 
 
-def _needed(config: ClusterConfig, workers: Sequence[Node], node: Node) -> bool:
-    older = sum(other.type == node.type and _age(other) < _age(node) for other in workers)
-    return older < config.min_workers_of(node.type)
+def _needed(config: ClusterConfig, workers: Sequence[Node], node: Node, rank: Rank) -> bool:
+    before = sum(other.type == node.type and rank(other) < rank(node) for other in workers)
+    return before < config.min_workers_of(node.type)
 
 
-def _age(node: Node) -> tuple[float, int, str]:
-    """The oldest first; names are numbered, and of one launch the lower number is the older."""
-    return (node.launched_at, len(node.name), node.name)
+def _rank(declared: Sequence[Node]) -> Rank:
+    """Declared hosts as in the file, then the oldest; names are numbered, and of one launch the lower number is the older."""
+    places = {host.name: place for place, host in enumerate(declared)}
+    return lambda node: (places.get(node.name, len(places)), node.launched_at, len(node.name), *map(ord, node.name))
 
 
-def teardown(config: ClusterConfig, nodes: Iterable[Node], *, workers_only: bool, keep_min_workers: bool) -> list[Node]:
-    """What `down` ends, workers first. `keep_min_workers` keeps the head and the oldest workers of each type's minimum."""
-    alive = [node for node in nodes if node.state.alive]
-    workers = sorted((node for node in alive if node.kind is Kind.WORKER), key=_age)
+def teardown(
+    config: ClusterConfig, nodes: Iterable[Node], declared: Sequence[Node] = (), *, workers_only: bool, keep_min_workers: bool
+) -> list[Node]:
+    """What `down` ends, workers first. `keep_min_workers` keeps the head and the first workers of each type's minimum.
+
+    `declared`: as for `machines`.
+    """
+    alive, rank = [node for node in nodes if node.state.alive], _rank(declared)
+    workers = sorted((node for node in alive if node.kind is Kind.WORKER), key=rank)
     if keep_min_workers:
-        return [node for node in workers if node.type not in config.worker_types or not _needed(config, workers, node)]
+        return [node for node in workers if node.type not in config.worker_types or not _needed(config, workers, node, rank)]
     return workers if workers_only else workers + [node for node in alive if node.kind is Kind.HEAD]

@@ -77,9 +77,10 @@ def _session(operation: str, path: Path, overrides: Mapping[str, Any], ssh_optio
 def _foreseen(session: Session, absent: bool, workers_only: bool) -> Outcome:
     config, nodes = session.config, session.deployment.nodes
     if absent:
-        going = plan.teardown(config, nodes, workers_only=workers_only, keep_min_workers=False)
+        hosts = acting.declared(session.provider)
+        going = plan.teardown(config, nodes, hosts, workers_only=workers_only, keep_min_workers=False)
         return Outcome(ended=[node.name for node in going], lines=[f"end {node.name}" for node in going])
-    wanted = plan.machines(config, nodes)
+    wanted = acting.wanted(session)
     launched = [launch.type for launch in wanted.launches for _ in range(launch.count)]
     return Outcome(launched, [ending.node.name for ending in wanted.endings], acting.explain(wanted))
 
@@ -123,7 +124,7 @@ def _launch(session: Session) -> Outcome:
 
 
 def _launch_missing(session: Session) -> Outcome:
-    wanted = plan.machines(session.config, session.deployment.nodes)
+    wanted = acting.wanted(session)
     launched, failures = acting.apply(session, wanted) if wanted else ([], [])
     if failures and not (isinstance(session.provider, DeclaresHosts) and session.deployment.head):
         raise NodesFailed("; ".join(f"{f.node}: {f.reason}" for f in failures), tuple(failures))

@@ -32,7 +32,10 @@ def _down(session: Session, options: DownOptions, confirm: Callable[[Sequence[st
     config, nodes, known = session.config, session.deployment.nodes, session.deployment.cluster_id
     if not nodes:
         machines.require_head(session.provider)
-    going = plan.teardown(config, nodes, workers_only=options.workers_only, keep_min_workers=options.keep_min_workers)
+    hosts = machines.declared(session.provider)
+    going = plan.teardown(
+        config, nodes, hosts, workers_only=options.workers_only, keep_min_workers=options.keep_min_workers
+    )  # fmt: skip
     staying = [node for node in nodes if node.state.alive and node not in going]
     if going:
         whose = INTERRUPTED["all" if any(node.kind is Kind.HEAD for node in going) else "some"]

@@ -17,7 +17,7 @@ from rayctl.operations.exec import ray_environment
 from rayctl.operations.options import RunOptions
 from rayctl.operations.select import select
 from rayctl.operations.session import Session
-from rayctl.providers.base import DeclaresHosts, Kind, Node
+from rayctl.providers.base import Kind, Node
 from rayctl.provision import errands
 from rayctl.provision.driver import Driver, Outcome, Playbook
 from rayctl.provision.errands import Errand
@@ -56,7 +56,7 @@ def chosen(session: Session, *, workers: bool, limit: str | None) -> tuple[list[
     """
     machines.the_head(session)
     silent = {failure.node: failure for failure in machines.silent(session.provider)}
-    declared = session.provider.declared() if isinstance(session.provider, DeclaresHosts) else ()
+    declared = machines.declared(session.provider)
     alive = [node for node in session.deployment.nodes if node.state.alive]
     known = [*alive, *(node for node in declared if node.name in silent)]
     found = select([node for node in known if node.kind is Kind.WORKER or not workers], limit)

@@ -7,6 +7,7 @@ import re
 import uuid
 from collections.abc import Sequence
 
+from rayctl import plan
 from rayctl.config.digest import digest
 from rayctl.errors import Category, NodeFailure, ProviderError, RayctlError, Unreachable
 from rayctl.events import EventKind
@@ -38,6 +39,8 @@ def apply(session: Session, wanted: Machines) -> tuple[list[Node], list[NodeFail
     session.remember(session.record(cluster_id))
     launched: list[Node] = []
     failures = end(session, [(ending.node, ending.reason) for ending in wanted.endings])
+    if wanted.endings:
+        session.list_again()  # hosts that were ended may be launched as another type
     for launch in wanted.launches:
         nodes, missing = _launch(session, cluster_id, launch)
         launched += nodes
@@ -77,6 +80,16 @@ def _shortfall(launch: Launch, result: LaunchResult) -> list[NodeFailure]:
     if unnamed > 0 or (result.error and not found):
         found.append(_missing(launch, unnamed, result.error))
     return found
+
+
+def wanted(session: Session) -> Machines:
+    """What the file wants, against what the provider lists."""
+    return plan.machines(session.config, session.deployment.nodes, declared(session.provider))
+
+
+def declared(provider: Provider) -> Sequence[Node]:
+    """The hosts of the file, where it names them."""
+    return provider.declared() if isinstance(provider, DeclaresHosts) else ()
 
 
 def silent(provider: Provider) -> tuple[NodeFailure, ...]:

@@ -17,10 +17,12 @@ from rayctl.config.digest import digest
 from rayctl.errors import NodeFailure
 from rayctl.events.wording import named
 from rayctl.operations.survey import Work
-from rayctl.plan import Machines
+from rayctl.plan import Ending, Machines
 from rayctl.providers.base import Kind
 
 VERSION = 1
+StepsOf = Callable[[Kind, str], Sequence[str]]
+"""The names of the set-up steps of machines of a kind and type."""
 
 
 class Action(StrEnum):
@@ -34,6 +36,7 @@ class Action(StrEnum):
     FOLLOW = "follow"  # an earlier run is at work, and waited for
     LAUNCH = "launch"  # a machine is added
     END = "end"  # a machine is ended
+    REPLACE = "replace"  # it is ended, and comes back as another type
     UNREACHABLE = "unreachable"  # nobody knows
 
 
@@ -79,6 +82,9 @@ class NodeProposal:
             return f"launch {'the head' if head else _workers(self.count)} ({self.type}){steps}"
         if self.action is Action.END:
             return f"end it: {self.why}"
+        if self.action is Action.REPLACE:
+            steps = f", with {_steps(self.total_steps)}" if self.steps else ""
+            return f"end it and launch it anew{steps}: {self.why}"
         if self.action in (Action.LIVE, Action.UNREACHABLE):
             return f"{self.action}: {self.why}" if self.why else str(self.action)
         parts = [f"copy {mount}" for mount in self.mounts]
@@ -91,7 +97,7 @@ class NodeProposal:
     @property
     def details(self) -> tuple[str, ...]:
         """The step that is the reason for the others, which only follow it."""
-        if not self.steps or self.action is Action.LAUNCH:
+        if not self.steps or self.action in (Action.LAUNCH, Action.REPLACE):
             return ()
         first, more = self.steps[0], len(self.steps) - 1
         return (f"step {first.index} {first.name}: {first.why}" + (f", and {more} more after it" if more else ""),)
@@ -160,22 +166,23 @@ def propose(
     works: Iterable[Work],
     silent: Sequence[NodeFailure],
     kinds: Mapping[str, tuple[str, str]],
-    steps_of: Callable[[Kind, str], Sequence[str]],
+    steps_of: StepsOf,
 ) -> Proposal:
     """Put together what was found out. `kinds` has the kind and type of each silent host, `steps_of` a new machine's steps.
 
     A machine that is to be launched may be one of the declared hosts that do not answer; then it is named as such.
     """
-    away = Counter(kinds[failure.node] for failure in silent if failure.node in kinds)
-    nodes = []
-    for launch in wanted.launches:
-        kind = launch.kind.value
-        count = launch.count - min(launch.count, away[kind, launch.type])
-        if count:
-            names = steps_of(launch.kind, launch.type)
-            steps = tuple(StepProposal(i, name, "the machine is new") for i, name in enumerate(names, 1))
-            nodes.append(NodeProposal("", launch.type, kind, Action.LAUNCH, (), steps, len(steps), count=count))
-    nodes += [_ending(ending.node.name, ending.node.type, ending.node.kind.value, ending.reason) for ending in wanted.endings]
+    missing = Counter({(launch.kind, launch.type): launch.count for launch in wanted.launches})
+    endings = []
+    for ending in wanted.endings:
+        comes_back = missing[ending.node.kind, ending.becomes] > 0
+        missing[ending.node.kind, ending.becomes] -= comes_back
+        endings.append(_replacement(ending, steps_of) if comes_back else _ending(ending))
+    for failure in silent:
+        kind, node_type = kinds.get(failure.node, (Kind.WORKER.value, ""))
+        missing[Kind(kind), node_type] -= 1
+    nodes = [_launch(kind, node_type, count, steps_of) for (kind, node_type), count in missing.items() if count > 0]
+    nodes += endings
     nodes += [_node(work) for work in works]
     for failure in silent:
         kind, node_type = kinds.get(failure.node, (Kind.WORKER.value, ""))
@@ -183,8 +190,26 @@ def propose(
     return Proposal(cluster, cluster_id or "", tuple(nodes))
 
 
-def _ending(name: str, node_type: str, kind: str, reason: str) -> NodeProposal:
-    return NodeProposal(name, node_type, kind, Action.END, why=reason, interrupts_jobs=True)
+def _launch(kind: Kind, node_type: str, count: int, steps_of: StepsOf) -> NodeProposal:
+    steps = _new(steps_of(kind, node_type))
+    return NodeProposal("", node_type, kind.value, Action.LAUNCH, (), steps, len(steps), count=count)
+
+
+def _replacement(ending: Ending, steps_of: StepsOf) -> NodeProposal:
+    node, steps = ending.node, _new(steps_of(ending.node.kind, ending.becomes))
+    return NodeProposal(
+        node.name, ending.becomes, node.kind.value, Action.REPLACE, (), steps, len(steps), why=ending.reason,
+        interrupts_jobs=True,
+    )  # fmt: skip
+
+
+def _new(names: Sequence[str]) -> tuple[StepProposal, ...]:
+    return tuple(StepProposal(i, name, "the machine is new") for i, name in enumerate(names, 1))
+
+
+def _ending(ending: Ending) -> NodeProposal:
+    node = ending.node
+    return NodeProposal(node.name, node.type, node.kind.value, Action.END, why=ending.reason, interrupts_jobs=True)
 
 
 def _node(work: Work) -> NodeProposal:

@@ -178,7 +178,7 @@ class _Up:
                     hint=f"Leave it out the first time: {self.session.command('up')}",
                 )
             return plan.Machines()
-        return plan.machines(config, self.session.deployment.nodes)
+        return machines.wanted(self.session)
 
     def _existing(self) -> list[Node]:
         """The nodes that this `up` is about; those of a type that the file no longer has only wait for their end."""

@@ -79,9 +79,10 @@ def test_what_runs_on_the_head(standin: Any) -> None:
     assert "9.9.9.9" not in standin.run("exec", file, "env", env=foreign).stdout
 
     script = standin.folder / "my script.py"
-    script.write_text("import sys; print(sys.argv[1:]); sys.exit(3)")
+    script.write_text("import sys; print(sys.argv[1:], sys.stdin.read()); sys.exit(3)")
     words = ["--epochs", "3", "-n", "x", "a b", "", "$HOME", "--"]
-    assert standin.run("submit", file, "-n", "demo", str(script), *words, code=3).stdout == f"{words}\n"
+    said = standin.run("submit", file, "-n", "demo", str(script), *words, code=3, input="given", stdin=None)
+    assert said.stdout == f"{words} given\n"
     assert standin.run("submit", file, str(standin.folder / "gone.py"), code=125).stdout == ""
 
     addresses = [node["address"] for node in standin.nodes().values()]

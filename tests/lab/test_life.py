@@ -151,6 +151,26 @@ def test_more_workers_join_without_a_touch_to_those_that_are_there(cluster: Clus
     assert files(cluster.lab["h3"]) == before_all
 
 
+def test_a_host_of_another_type_now_is_made_anew_and_no_other_is_touched(cluster: Cluster) -> None:
+    types = {"head": {}, "small": {}, "big": {"resources": {"GPU": 1}, "setup_commands": [note("big")]}}
+    for name, node_type in (("h2", "small"), ("h3", "small"), ("h4", "big")):
+        cluster.hosts[name]["type"] = node_type
+    cluster.write(available_node_types=types, head_node_type="head", **STARTS)
+    cluster.up()
+    before = cluster.daemons()
+    cluster.hosts["h3"]["type"] = "big"
+    cluster.write(available_node_types=types, head_node_type="head", **STARTS)
+    shown = cluster.rayctl("plan").stdout
+    assert "  h3: end it and launch it anew, with 1 set-up step: it is of the type big now\n" in shown
+    assert "  h1, h2, h4: live\n" in shown
+    cluster.up()
+    after = cluster.daemons()
+    assert {name: after[name] == before[name] for name in after} == {"h1": True, "h2": True, "h3": False, "h4": True}
+    assert len(after["h3"]) == 1
+    assert cluster.counts("big") == {"h1": 0, "h2": 0, "h3": 1, "h4": 1}
+    assert "nothing to do" in cluster.rayctl("plan").stdout
+
+
 def test_a_host_that_left_the_file_is_named_and_the_others_stay(cluster: Cluster) -> None:
     cluster.up()
     gone = cluster.hosts.pop("h4")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -119,6 +120,24 @@ def test_down_keep_min_workers_leaves_the_head_and_the_oldest_of_each_minimum() 
     assert [n.name for n in found] == ["c-big-1", "c-old-1", "c-small-1"]
 
 
+def test_of_declared_hosts_the_last_in_the_file_go() -> None:
+    hosts = [node("small", number) for number in (3, 1, 2)]
+    nodes = [node(*HEAD), node("small", 1, 1), node("small", 2, 2), node("small", 3, 3)]
+    assert endings(plan.machines(config(small=(0, 2)), nodes, hosts)) == [("c-small-2", "small has at most 2")]
+    kept = plan.teardown(config(small=(1, 4)), nodes, hosts, workers_only=False, keep_min_workers=True)
+    assert [n.name for n in kept] == ["c-small-1", "c-small-2"]
+
+
+def test_a_declared_host_of_another_type_now_is_made_anew_and_no_other_is_touched() -> None:
+    nodes = [node(*HEAD), node("small", 1), node("small", 2), node("big", 3)]
+    hosts = [nodes[0], nodes[1], replace(nodes[2], type="big"), nodes[3]]
+    found = plan.machines(config(small=(1, 1), big=(2, 2)), nodes, hosts)
+    assert [(ending.node.name, ending.reason, ending.becomes) for ending in found.endings] == [
+        ("c-small-2", "it is of the type big now", "big")
+    ]
+    assert launches(found) == [("big", 1)]
+
+
 # ---- what holds for every file and every listing
 @st.composite
 def clusters(draw: st.DrawFn) -> tuple[ClusterConfig, list[Node]]:
@@ -173,3 +192,19 @@ def test_each_minimum_is_there_after_up_unless_machines_that_may_stay_fill_the_c
     counts = Counter(n.type for n in alive if n.kind is Kind.WORKER)
     if sum(counts.values()) < wanted.max_workers:
         assert all(counts[name] >= wanted.min_workers_of(name) for name in wanted.worker_types)
+
+
+@given(clusters(), st.data())
+def test_one_up_is_enough_for_declared_hosts_whatever_they_were_before(
+    cluster: tuple[ClusterConfig, list[Node]], data: st.DataObject
+) -> None:
+    wanted, nodes = cluster
+    types = {n.name: data.draw(st.sampled_from([*wanted.worker_types])) for n in nodes if n.kind is Kind.WORKER}
+    declared = [replace(n, type=types.get(n.name, n.type)) for n in nodes]
+    found = plan.machines(wanted, nodes, declared)
+    back = [replace(ending.node, type=ending.becomes) for ending in found.endings if ending.becomes]
+    room = Counter({launch.type: launch.count for launch in found.launches})
+    returned = [n for n in back if (room.subtract([n.type]), room[n.type] >= 0)[1]]
+    gone = {ending.node.id for ending in found.endings}
+    new = [node(launch.type, 100 + n, 9.0) for launch in found.launches for n in range(max(0, room[launch.type]))]
+    assert not plan.machines(wanted, [*(n for n in nodes if n.id not in gone), *returned, *new], declared)

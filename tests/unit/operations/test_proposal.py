@@ -94,6 +94,17 @@ def test_a_worker_that_is_ended_takes_its_work_with_it() -> None:
     ]
 
 
+def test_a_machine_that_comes_back_as_another_type_is_replaced() -> None:
+    endings = tuple(Ending(node(name), "it is of the type big now", "big") for name in ("w1", "w2"))
+    found = proposed(wanted=Machines((Launch(Kind.WORKER, "big", 1),), endings))
+    assert [(item.node, item.action, item.type) for item in found.nodes] == [
+        ("w1", Action.REPLACE, "big"),
+        ("w2", Action.END, "worker"),
+    ]
+    assert found.interrupts == "some"
+    assert found.lines()[1] == "  w1: end it and launch it anew, with 3 set-up steps: it is of the type big now"
+
+
 def test_launches_come_first_and_nodes_alike_are_one_line() -> None:
     launches = (Launch(Kind.HEAD, "big", 1), Launch(Kind.WORKER, "small", 2))
     works = [work(name, first=0, why_steps="it changed") for name in "ab"]
