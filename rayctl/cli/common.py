@@ -27,7 +27,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class ClusterFile(click.Path):
-    """A cluster file, or the name of a cluster that was met from here (see `opened`)."""
+    """A cluster file, its address on the web, or the name of a cluster that was met from here (see `opened`)."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """A file from the web is kept here, so that plays and the next command find it too."""
+        if str(value).startswith(("http://", "https://")):
+            from rayctl.cli.web import fetched
+
+            value = fetched(value)
+        return super().convert(value, param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Names of clusters, beside files."""
