@@ -223,7 +223,7 @@ def _code(
             code = act(options, overrides, heard)
         if leaves and options.window and code == 0:
             name = ["-n", flags["cluster_name"]] if flags["cluster_name"] else []
-            look = shlex.join(["rayctl", "attach", *name, f"--{options.window}", str(path)])
+            look = shlex.join(["rayctl", "attach", str(path), *name, f"--{options.window}"])
             click.echo(f"To look at it: {look}", err=True)
     except Exception as e:
         return 130 if explain(e) == 130 else OWN_FAILURE
