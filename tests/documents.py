@@ -23,6 +23,7 @@ from rayctl.node import processes
 
 BIN = Path(sys.executable).parent
 FENCE = re.compile(r"^<!-- tested(, with stderr)? -->\n```console\n(.*?)^```$", re.M | re.S)
+BUSY = re.compile(r"\b(idle|running)(?= N/N CPU)")
 NUMBER = re.compile(r"\d+\.[0-9a-f]{8}\b|\d+(\.\d+)*|SHA256:\S+")
 
 
@@ -73,8 +74,8 @@ def commands(block: str) -> list[Shown]:
 
 
 def masked(line: str) -> str:
-    """A line without its numbers and the width of its columns."""
-    return " ".join(NUMBER.sub("N", line).split())
+    """A line without its numbers, the width of its columns, and whether a node that has just worked is idle yet."""
+    return BUSY.sub("BUSY", " ".join(NUMBER.sub("N", line).split()))
 
 
 def prints_what_it_shows(place: Place, document: Path) -> None:
