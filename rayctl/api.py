@@ -28,24 +28,23 @@ from typing import TYPE_CHECKING, Any
 
 from rayctl.errors import RayctlError
 from rayctl.events import Event, Sink
-from rayctl.operations.lifetime import ended_afterwards
-from rayctl.operations.options import DownOptions, DownResult, Overrides, RunOptions, UpOptions, UpResult
+from rayctl.operations.lifetime import ended_afterwards, require_end
+from rayctl.operations.options import DownOptions, DownResult, Listeners, Overrides, RunOptions, UpOptions, UpResult
 from rayctl.operations.windows import Window
 from rayctl.transport.ports import Forward
 
 if TYPE_CHECKING:
-    from rayctl.operations.opened import Listeners
     from rayctl.operations.proposal import Proposal
     from rayctl.operations.session import Session
     from rayctl.operations.status import ClusterStatus
     from rayctl.operations.sync import OnProgress, Synced
 
-    OnEvent = Callable[[Event], None] | Listeners | None
-
 ClusterConfig = Mapping[str, Any] | str | Path
 Confirm = Callable[[Sequence[str]], None]
 """Is shown what is about to be done, in lines, and raises where that must not be."""
 
+OnEvent = Callable[[Event], None] | Listeners | None
+"""Hears what happens, from any thread; one that raises hears no more. The commands give `Listeners`."""
 FROM_PYTHON = "from-python.yaml"  # in the cluster's folder on this controller
 
 __all__ = [
@@ -107,9 +106,12 @@ def run_on_cluster(
 ) -> str:
     """Run a shell command on the head, to its end; what it printed on stdout if `with_output`, else that goes to ours.
 
-    `stop` ends the cluster afterwards, also when the command failed. Raises `CommandFailed`.
+    `stop` ends the cluster afterwards, also when the command failed. Raises `CommandFailed`, and `Refused` for a command in a
+    `tmux` that is to be followed by an end.
     """
     del no_config_cache
+    if stop:
+        require_end(Window.TMUX if tmux else None)
     ports = [port_forward] if isinstance(port_forward, int) else port_forward or ()
     options = RunOptions(tuple(Forward(port, port) for port in ports), Window.TMUX if tmux else None, run_env=run_env)
     with ended_afterwards(lambda: down(cluster_config, on_event=on_event)) if stop else nullcontext():
@@ -223,7 +225,8 @@ def _up(
     file = _file_of(cluster)
     flags = {**vars(overrides), "limit": options.limit, "no_restart": options.restart == "never"}
     forced = bool(options.rerun_from or options.restart == "always" or options.restart_only)
-    with ahead.of_up(file, flags, forced=forced, check=options.check) as ansible:
+    brings_nothing_about = options.check or options.restart_only
+    with ahead.of_up(file, flags, forced=forced, check=brings_nothing_about) as ansible:
         from rayctl.operations.up import up as bring_up  # while Ansible loads
 
         with _session(name, file, on_event, overrides) as session:
@@ -370,7 +373,7 @@ class _Hearer(Sink):
 def _session(
     operation: str, cluster: ClusterConfig, on_event: OnEvent, overrides: Overrides | None = None, *, head_only: bool = False
 ) -> Iterator[Session]:
-    from rayctl.operations.opened import Listeners, opened
+    from rayctl.operations.opened import opened
 
     if on_event is None:
         listeners = Listeners(logged=False)

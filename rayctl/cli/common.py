@@ -20,7 +20,7 @@ from rayctl.errors import Interrupted, Refused, UsageError
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from rayctl.operations.opened import Listeners
+    from rayctl.operations.options import Listeners
     from rayctl.operations.session import Session
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -31,7 +31,8 @@ class ClusterFile(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """A file from the web is kept here, so that plays and the next command find it too."""
-        if str(value).startswith(("http://", "https://")):
+        given = str(value).lower().startswith(("http://", "https://"))
+        if given and not (ctx and ctx.resilient_parsing):  # as when a shell completes a line
             from rayctl.cli.web import fetched
 
             value = fetched(value)
@@ -83,7 +84,7 @@ def together(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 def telling(form: str = "text", *, failure: int | None = None) -> Listeners:
     """Who is told of an operation: a person, or a program that reads stdout. `failure`: see `Listeners`."""
-    from rayctl.operations.opened import Listeners
+    from rayctl.operations.options import Listeners
 
     text = shlex.join(["rayctl", *sys.argv[1:]])
     return Listeners(looks.current().sinks(form), eager=form == "json", text=text, failure=failure)
@@ -92,7 +93,7 @@ def telling(form: str = "text", *, failure: int | None = None) -> Listeners:
 def in_passing() -> Listeners:
     """The same for what only looks: nothing is said, but whom we met for the first time, and no log is kept."""
     from rayctl.events.sinks import FirstContactSink
-    from rayctl.operations.opened import Listeners
+    from rayctl.operations.options import Listeners
 
     return Listeners([FirstContactSink(sys.stderr)], logged=False)
 

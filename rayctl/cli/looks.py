@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
-from rayctl.errors import UsageError
-
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -34,9 +32,7 @@ class Looks:
 
     @property
     def verbosity(self) -> int:
-        """-1: notices, warnings and errors alone; 1: what the steps print, too. Raises `UsageError` for both at once."""
-        if self.quiet and self.verbose:
-            raise UsageError("--quiet and --verbose contradict each other")
+        """-1: notices, warnings and errors alone; 1: what the steps print, too."""
         return -1 if self.quiet else self.verbose
 
     def sinks(self, form: str) -> list[Sink]:
@@ -66,7 +62,7 @@ class Looks:
         """For tables and pictures. A file or a pipe is wide, and has no colors unless they are asked for."""
         from rich.console import Console
 
-        colorless = self.color is False or bool(os.environ.get("NO_COLOR"))
+        colorless = not self.color if self.color is not None else bool(os.environ.get("NO_COLOR"))
         terminal = True if self.color or (self.style == PRETTY and stream is sys.stderr) else None
         width = None if stream.isatty() or "COLUMNS" in os.environ else WIDTH
         return Console(file=stream, no_color=colorless, force_terminal=terminal, width=width, highlight=False)
@@ -92,7 +88,10 @@ def options(function: F) -> F:
 
 
 def _set(ctx: click.Context, param: click.Parameter, value: Any) -> None:
-    setattr(ctx.ensure_object(Looks), {"log_style": "style"}.get(param.name or "", param.name or ""), value)
+    found = ctx.ensure_object(Looks)
+    setattr(found, {"log_style": "style"}.get(param.name or "", param.name or ""), value)
+    if found.quiet and found.verbose:
+        raise click.UsageError("--quiet and --verbose contradict each other", ctx)
 
 
 def _set_color(ctx: click.Context, param: click.Parameter, value: str) -> None:
@@ -103,7 +102,9 @@ def _set_color(ctx: click.Context, param: click.Parameter, value: str) -> None:
 
 _OPTIONS = (
     click.option("-v", "--verbose", count=True, expose_value=False, callback=_set, help="Say more, such as what steps print."),
-    click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_set, help="Say only what went wrong."),
+    click.option(
+        "-q", "--quiet", is_flag=True, expose_value=False, callback=_set, help="Say nothing but notices, warnings and errors."
+    ),
     click.option(
         "--log-style", type=click.Choice([AUTO, RECORD, PRETTY]), default=AUTO, metavar="STYLE", expose_value=False,
         callback=_set, help="record (plain lines), pretty (a live picture), or auto.",

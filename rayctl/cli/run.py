@@ -23,11 +23,10 @@ from rayctl.cli.common import (
     telling,
     together,
 )
-from rayctl.errors import Refused, UsageError
+from rayctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from rayctl.operations.opened import Listeners
-    from rayctl.operations.options import Overrides, RunOptions
+    from rayctl.operations.options import Listeners, Overrides, RunOptions
 
 OWN_FAILURE = 125
 
@@ -69,7 +68,7 @@ class Submit(Remote):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Move our options to the front; click then leaves the rest alone."""
-        valued = [param for param in self.params if isinstance(param, click.Option) and not param.is_flag]
+        valued = [param for param in self.params if isinstance(param, click.Option) and not (param.is_flag or param.count)]
         takes_a_value = {name for param in valued for name in param.opts}
         options: list[str] = []
         names: list[str] = []
@@ -231,6 +230,7 @@ def _code(
 
 
 def _options(flags: dict[str, Any]) -> RunOptions:
+    from rayctl.operations.lifetime import require_end
     from rayctl.operations.options import RunOptions
     from rayctl.operations.windows import Window
     from rayctl.transport.ports import Forward
@@ -238,11 +238,8 @@ def _options(flags: dict[str, Any]) -> RunOptions:
     if flags["tmux"] and flags["screen"]:
         raise UsageError("--tmux and --screen contradict each other")
     window = Window.TMUX if flags["tmux"] else Window.SCREEN if flags["screen"] else None
-    if window and flags.get("stop"):
-        raise Refused(
-            f"--stop cannot wait for a command in a {window}: nobody is there to end the cluster after it.",
-            hint=f"Leave --{window} out, or end the cluster yourself when it is done: rayctl down.",
-        )
+    if flags.get("stop"):
+        require_end(window)
     if flags.get("extra_screen_args") and window is not Window.SCREEN:
         raise UsageError("--extra-screen-args is for --screen")
     return RunOptions(

@@ -87,8 +87,8 @@ def _tell(done: Sequence[Synced]) -> None:
 class _Picture:
     """A line on the terminal that tells how far copies are, from the first word of one of them on."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, shown: looks.Looks) -> None:
+        self._shown, self._lock = shown, threading.Lock()
         self._copies: dict[str, Progress] = {}
         self._status: Status | None = None
 
@@ -101,7 +101,7 @@ class _Picture:
             size, percent = sum(each.size for each in copies), min(each.percent for each in copies)
             text = f"{named(sorted(self._copies))}: {_size(size)}, {percent} %, {progress.speed}"
             if self._status is None:
-                self._status = Status(text, console=looks.current().console(sys.stderr))
+                self._status = Status(text, console=self._shown.console(sys.stderr))
                 self._status.start()
             self._status.update(text)
 
@@ -114,7 +114,7 @@ class _Picture:
 def _watched() -> Iterator[_Picture | None]:
     """None where files are listed, or nobody looks."""
     shown = looks.current()
-    picture = _Picture() if shown.drawn and not shown.verbosity else None
+    picture = _Picture(shown) if shown.drawn and not shown.verbosity else None
     try:
         yield picture
     finally:

@@ -15,6 +15,7 @@ import click
 from rayctl.cli import looks
 from rayctl.cli.common import F, cluster_file, cluster_name, looking, no_config_cache, together
 from rayctl.cli.run import OWN_FAILURE
+from rayctl.errors import UsageError
 
 if TYPE_CHECKING:
     from rayctl.operations.dashboard import Dashboard
@@ -139,6 +140,8 @@ def cluster_dump(cluster_file: Path, output: Path | None, cluster_name: str | No
     from rayctl.cli.report import block
     from rayctl.operations.dump import DumpOptions, dump
 
+    if flags["hosts"] and flags["limit"]:
+        raise UsageError("--host and --limit contradict each other")
     with looking("cluster-dump", cluster_file, cluster_name) as session:
         target = output or Path(f"{session.name}-{time.strftime('%Y%m%dT%H%M%S')}.tar.gz")
         failures = dump(session, target, DumpOptions(**flags))

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from rayctl import plan
 from rayctl.errors import NodeFailure, NodesFailed, ProviderError
-from rayctl.events.wording import named
 from rayctl.operations import machines
 from rayctl.operations.options import DownOptions, DownResult
 from rayctl.operations.proposal import INTERRUPTED
@@ -39,7 +38,7 @@ def _down(session: Session, options: DownOptions, confirm: Callable[[Sequence[st
     staying = [node for node in nodes if node.state.alive and node not in going]
     if going:
         whose = INTERRUPTED["all" if any(node.kind is Kind.HEAD for node in going) else "some"]
-        confirm([f"{session.name}: end {named([node.name for node in going])}", whose])
+        confirm([f"{session.name}: end {', '.join(node.name for node in going)}", whose])
         session.take_lease()
         session.give_lease_back(keep=bool(staying))
         _must_succeed(session, machines.end(session, [(node, "down") for node in going]))

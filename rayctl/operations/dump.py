@@ -13,6 +13,7 @@ from rayctl.errors import NodeFailure, RayctlError, Unreachable
 from rayctl.operations import history
 from rayctl.operations.everywhere import AT_ONCE, chosen
 from rayctl.operations.exec import ray_environment
+from rayctl.operations.machines import declared
 from rayctl.operations.select import called
 from rayctl.operations.session import Session
 from rayctl.providers.base import Node
@@ -53,8 +54,12 @@ class DumpOptions:
 
 def dump(session: Session, target: Path, options: DumpOptions) -> tuple[NodeFailure, ...]:
     """Write the archive; the nodes of which it holds nothing. Raises RayctlError where nothing can be written."""
-    limit = ":".join(called(session.deployment.nodes, host).name for host in options.hosts) or options.limit
-    nodes, silent = chosen(session, workers=False, limit=limit)
+    nodes, silent = chosen(session, workers=False, limit=options.limit)
+    if options.hosts:
+        known = [*session.deployment.nodes, *declared(session.provider)]
+        names = {called(known, host).name for host in options.hosts}
+        nodes = [node for node in nodes if node.name in names]
+        silent = [failure for failure in silent if failure.node in names]
     folder = session.folder()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         collected = list(pool.map(lambda node: _collect(session, node, folder / f"{node.name}.tar.gz", options), nodes))

@@ -7,9 +7,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +16,10 @@ from rayctl.config.load import Loaded, load
 from rayctl.errors import Interrupted, RayctlError
 from rayctl.events import Bus, EventKind, Sink
 from rayctl.operations.history import file_of
+from rayctl.operations.options import Listeners
 from rayctl.operations.session import Session
 from rayctl.state.paths import home, run_log
 from rayctl.state.private import private_dir
-
-
-@dataclass(frozen=True)
-class Listeners:
-    """Who hears an operation's events, beside its log. `text` is what was asked for, in words.
-
-    `eager`: they also hear of a file that cannot be read. People are told of that by the error alone. `logged`: a log of the
-    run is kept. `failure` is the exit code of rayctl's own failures, where it is not the error's.
-    """
-
-    sinks: Sequence[Sink] = ()
-    eager: bool = False
-    text: str = ""
-    logged: bool = True
-    failure: int | None = None
 
 
 @contextmanager

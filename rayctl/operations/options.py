@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from rayctl.errors import UsageError
+from rayctl.events import Sink
 from rayctl.operations.windows import Window
 from rayctl.transport.base import OWN_ENDS, Ends
 from rayctl.transport.ports import Forward
@@ -14,8 +16,24 @@ from rayctl.transport.ports import Forward
 if TYPE_CHECKING:
     from rayctl.operations.proposal import Proposal
 
+RESTARTS = ("auto", "always", "never")
 Command = tuple[str, str]
 """A command line for a person's shell, and what it is good for."""
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """Who hears an operation's events, beside its log. `text` is what was asked for, in words.
+
+    `eager`: they also hear of a file that cannot be read. People are told of that by the error alone. `logged`: a log of the
+    run is kept. `failure` is the exit code of rayctl's own failures, where it is not the error's.
+    """
+
+    sinks: Sequence[Sink] = ()
+    eager: bool = False
+    text: str = ""
+    logged: bool = True
+    failure: int | None = None
 
 
 @dataclass(frozen=True)
@@ -25,10 +43,6 @@ class Overrides:
     cluster_name: str | None = None
     min_workers: int | None = None
     max_workers: int | None = None
-
-    def given(self) -> Mapping[str, Any]:
-        """Those that are wanted."""
-        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -50,6 +64,13 @@ class UpOptions:
     accept_other: bool = False
     agreed: str = ""
     become_password: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        """Raise `UsageError` for what cannot be."""
+        if self.restart not in RESTARTS:
+            raise UsageError(f"restart is one of {', '.join(RESTARTS)}, and not {self.restart!r}")
+        if self.restart == "never" and self.restart_only:
+            raise UsageError("to restart Ray only, and never to restart it, contradict each other")
 
     def words(self) -> list[str]:
         """The flags that an `up` which goes on from here needs too."""

@@ -140,7 +140,8 @@ class Proposal:
             groups.setdefault((node.what, node.details), []).append(node.node)
         lines = [f"{self.cluster}: {self._summary()}"]
         for (what, details), names in groups.items():
-            lines += [f"  {named(names)}: {what}" if all(names) else f"  {what}", *(f"    {detail}" for detail in details)]
+            who = named(names) if what == Action.LIVE else ", ".join(names)  # who is touched is named in full
+            lines += [f"  {who}: {what}" if all(names) else f"  {what}", *(f"    {detail}" for detail in details)]
         return [*lines, INTERRUPTED[self.interrupts]] if self.changes else lines
 
     def _summary(self) -> str:

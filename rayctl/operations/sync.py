@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from rayctl.config.load import expand_local
@@ -91,7 +90,13 @@ def _copy(session: Session, wanted: Iterable[Copy], nodes: Sequence[Node], on_pr
 
 
 def _all(session: Session, wanted: Sequence[Copy], node: Node, on_progress: OnProgress | None) -> Copied:
-    transport, tell = session.transport(node), partial(on_progress, node.name) if on_progress else None
-    done = [copying.copy(each, transport, node.name, tell) for each in wanted]
+    transport, done = session.transport(node), list[Copied]()
+
+    def tell(now: Progress) -> None:
+        if on_progress:
+            on_progress(node.name, replace(now, size=now.size + sum(each.size for each in done)))
+
+    for each in wanted:
+        done.append(copying.copy(each, transport, node.name, tell if on_progress else None))
     listing = tuple(line for each in done for line in each.listing)
     return Copied(sum(each.files for each in done), sum(each.size for each in done), listing)

@@ -156,7 +156,8 @@ class _Up:
             return []
         self.failures = [failure for failure in self.failures if failure.node not in late]
         known = {failure.node for failure in self.failures}
-        launched, failures = machines.apply(self.session, self._wanted_machines())
+        late_ones = replace(self._wanted_machines(), endings=())  # nobody was asked about an end
+        launched, failures = machines.apply(self.session, late_ones)
         self.launched += launched
         self.failures += [failure for failure in failures if failure.node not in known]
         works = self._survey([node for node in self._existing() if node.name in late])

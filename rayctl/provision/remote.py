@@ -71,7 +71,11 @@ def run(argv: Sequence[str], env: Mapping[str, str], text: bytes = b"", watch: W
         given.write(text)
         given.seek(0)
         with subprocess.Popen(argv, env=plain(env), stdin=given, stdout=output, stderr=errors) as process:
-            status = _watched(process, output, watch) if watch else process.wait()
+            try:
+                status = _watched(process, output, watch) if watch else process.wait()
+            except BaseException:
+                process.kill()  # or the block would wait for it
+                raise
         output.seek(0)
         return Finished(status, output.read(), told(errors))
 

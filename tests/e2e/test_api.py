@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from rayctl import api
-from rayctl.errors import NodesFailed, UsageError
+from rayctl.errors import NodesFailed, Refused, UsageError
 from rayctl.events import Event
 from rayctl.operations.proposal import Action
 
@@ -69,6 +69,15 @@ def test_a_mapping_is_a_cluster_too(here: Any) -> None:
     assert (here.folder / "there").is_dir(), "relative paths count from here"
     assert api.run_on_cluster("demo", cmd="echo by name", with_output=True) == "by name\n"
     api.teardown_cluster(config)
+
+
+def test_what_contradicts_itself_is_refused_before_anything_is_touched(here: Any) -> None:
+    with pytest.raises(Refused, match="--stop cannot wait"):
+        api.run_on_cluster(here.file, cmd="true", tmux=True, stop=True)
+    with pytest.raises(UsageError, match="contradict"):
+        api.create_or_update_cluster(here.file, no_restart=True, restart_only=True)
+    with pytest.raises(UsageError, match="restart is one of"):
+        api.UpOptions(restart="allways")
 
 
 def test_what_goes_wrong_is_raised_with_all_that_is_known(here: Any, tmp_path: Path) -> None:

@@ -9,11 +9,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+import rays_commands
+
 PAGE = (Path(__file__).parents[2] / "docs" / "from-ray-up.md").read_text()
-COMMANDS = (
-    "up", "down", "exec", "attach", "submit", "rsync-up", "rsync-down", "dashboard", "monitor", "get-head-ip", "get-worker-ips",
-    "kill-random-node", "cluster-dump", "status", "get-auth-token",
-)  # fmt: skip
 
 
 def rays_schema() -> dict[str, Any]:
@@ -30,4 +28,11 @@ def test_every_key_is_in_the_table() -> None:
 
 
 def test_every_command_is_in_the_table() -> None:
-    assert set(COMMANDS) - set(re.findall(r"`([a-z-]+)`", PAGE)) == set()
+    table = PAGE[: PAGE.index("## Options")]
+    assert set(rays_commands.COMMANDS) - set(re.findall(r"`([a-z-]+)`", table)) == set()
+
+
+def test_every_option_is_told_of() -> None:
+    told = set(re.findall(r"--[a-z-]+", PAGE[PAGE.index("## Options") : PAGE.index("## Keys of the cluster file")]))
+    named = {spelling for _, spelling, _ in rays_commands.options() if spelling.startswith("--")}
+    assert {spelling for spelling in named - told if spelling.replace("--no-", "--") not in told} == {"--verbose"}, "it is -v"

@@ -121,6 +121,9 @@ def test_a_broken_file_is_rayctls_own_failure(words: list[str], monkeypatch: pyt
         ["c.yaml", "-n", "other", "x.py", "-n", "3", "--flag", "a b"],
         ["c.yaml", "--cluster-name=other", "x.py", "-n", "3", "--flag", "a b"],
         ["c.yaml", "--cluster_name", "other", "x.py", "-n", "3", "--flag", "a b"],
+        ["-v", "-n", "other", "c.yaml", "x.py", "-n", "3", "--flag", "a b"],
+        ["-n", "other", "c.yaml", "-v", "x.py", "-n", "3", "--flag", "a b"],
+        ["-n", "other", "c.yaml", "--tmux", "--verbose", "x.py", "-n", "3", "--flag", "a b"],
     ],
 )
 def test_what_follows_the_script_is_the_scripts(words: list[str]) -> None:

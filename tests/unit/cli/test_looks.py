@@ -13,7 +13,6 @@ from click.testing import CliRunner
 
 from rayctl.cli import looks
 from rayctl.cli.looks import Looks
-from rayctl.errors import UsageError
 from rayctl.events.screen import ScreenSink
 from rayctl.events.sinks import JsonLinesSink, PlainSink
 
@@ -79,8 +78,14 @@ def test_a_dumb_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_quiet_and_talkative_contradict_each_other() -> None:
-    with pytest.raises(UsageError, match="--quiet and --verbose"):
-        said("-q", "-v", within=lambda found: found.verbosity)
+    @click.command()
+    @looks.options
+    def command() -> None:
+        pytest.fail("nothing is done")
+
+    result = CliRunner().invoke(command, ["-v", "-q"])
+    assert result.exit_code == 2
+    assert "--quiet and --verbose contradict each other" in result.output
 
 
 @pytest.mark.parametrize(
@@ -91,6 +96,7 @@ def test_quiet_and_talkative_contradict_each_other() -> None:
         ([], "", io.StringIO, False),
         (["--log-color", "false"], "", Terminal, False),
         (["--log-color", "true"], "", io.StringIO, True),
+        (["--log-color", "true"], "1", io.StringIO, True),
     ],
 )
 def test_colors_are_for_terminals_that_want_them(

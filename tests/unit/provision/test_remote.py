@@ -7,6 +7,7 @@ import io
 import os
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,13 @@ def test_who_watches_hears_what_was_printed_last_while_it_runs() -> None:
     found = remote.run(["sh", "-c", "printf 'one\\rtwo'; sleep 1.2; printf end"], os.environ, watch=heard.append)
     assert (found.status, found.output) == (0, b"one\rtwoend")
     assert set(heard) == {"one\rtwo"}
+
+
+def test_who_is_interrupted_does_not_wait_for_its_end() -> None:
+    def interrupted(_: str) -> None:
+        raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        remote.run(["sleep", "20"], os.environ, watch=interrupted)
+    assert time.monotonic() - began < 10
