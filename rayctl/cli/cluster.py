@@ -243,7 +243,8 @@ def _up_text(result: UpResult) -> str:
     joined = f"{result.joined} of {result.expected} nodes joined" if result.expected else "no Ray was asked for"
     is_up = f"{result.cluster} is up: {joined}, {did}, {result.seconds:.1f} s"
     following = [line for group in result.next for line in _commented(group)]
-    return "\n".join([*_diffs(result), is_up, "", *following, f"Ray's address is {result.address}"])
+    address = [f"Ray's address is {result.address}"] if result.expected else []
+    return "\n".join([*_diffs(result), is_up, "", *following, *address])
 
 
 def _commented(rows: Sequence[Command]) -> list[str]:

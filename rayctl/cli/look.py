@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rayctl.operations.status import ClusterStatus, NodeStatus
 
 NO_NODES = ("free", "taken", "silent", "unknown")  # states of declared hosts that are none
+WIDEST = 1000  # characters that a table would take if nothing was cut
 FRESH_S = 5.0  # what is younger was asked just now
 SHOWN = ("CPU", "GPU", "memory")
 
@@ -55,12 +56,29 @@ def _print(seen: ClusterStatus, probe: bool) -> None:
     plural = "" if seen.workers_wanted == 1 else "s"
     nodes = sum(node.state not in NO_NODES for node in seen.nodes)
     click.echo(f"{joined} of {nodes} nodes joined; the file asks for {seen.workers_wanted} worker{plural} at least")
-    looks.current().console(sys.stdout).print(_table(seen.nodes, probe))
+    console, table = looks.current().console(sys.stdout), _table(seen.nodes, probe)
+    if console.measure(table, options=console.options.update(max_width=WIDEST)).maximum <= console.width:
+        console.print(table)
+    else:
+        _print_blocks(seen.nodes, probe)
     for demand in seen.pending:
         shape = ", ".join(f"{amount:g} {name}" for name, amount in demand["shape"].items())
         click.echo(f"waiting: {demand['count']} x {{{shape}}}")
     if unverified := [node.name for node in seen.nodes if node.host_key]:
         click.echo(f"host key believed at first contact, unverified: {', '.join(unverified)}")
+
+
+def _print_blocks(nodes: tuple[NodeStatus, ...], probe: bool) -> None:
+    """For narrow terminals: nothing is cut."""
+    for node in nodes:
+        click.echo(f"{node.name} ({node.type}, {node.address})")
+        click.echo(f"  machine {_machine(node)}, Ray {node.ray}, used {_used(node)}")
+        if probe:
+            click.echo(f"  steps {_or_dash(node.steps_done)}, {_problem(node)}")
+
+
+def _problem(node: NodeStatus) -> str:
+    return "an earlier run is at work" if node.busy else node.problem or "no problem"
 
 
 def _table(nodes: tuple[NodeStatus, ...], probe: bool) -> Table:
@@ -70,7 +88,7 @@ def _table(nodes: tuple[NodeStatus, ...], probe: bool) -> Table:
     for title in ("NODE", "TYPE", "ADDRESS", "MACHINE", "RAY", "USED", *(["STEPS", "PROBLEM"] if probe else [])):
         table.add_column(title, no_wrap=title != "PROBLEM", overflow="fold")
     for node in nodes:
-        extra = [_or_dash(node.steps_done), "an earlier run is at work" if node.busy else node.problem or "-"] if probe else []
+        extra = [_or_dash(node.steps_done), _problem(node).replace("no problem", "-")] if probe else []
         table.add_row(node.name, node.type, node.address, _machine(node), node.ray, _used(node), *extra)
     return table
 

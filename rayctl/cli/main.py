@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from typing import Any
 
@@ -63,6 +64,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
     An option's default can be set in the environment: RAYCTL_UP_MAX_WORKERS=8 is `up --max-workers 8`.
     """
     looks.heed_no_color(ctx)
+    signal.signal(signal.SIGTERM, _interrupted)
     if debug:
         os.environ["RAYCTL_DEBUG"] = "1"
 
@@ -72,14 +74,26 @@ for family in (cluster, run, sync, look, watch, known, files):
         cli.add_command(command)
 
 
+def _interrupted(*_: object) -> None:
+    """SIGTERM ends a command as Ctrl-C does: in order, and with what it has started elsewhere."""
+    from rayctl.errors import Interrupted
+
+    raise Interrupted("interrupted by SIGTERM")
+
+
 def main() -> None:
     """Run a command; every way it can end has an exit code and words for people."""
     try:
         code = _run()
-        sys.stdout.flush()
+        if sys.stdout:  # none where it was closed by whoever called
+            sys.stdout.flush()
     except (BrokenPipeError, ReaderGone):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except OSError as e:
+        sys.stderr.write(f"error: cannot write to stdout: {e.strerror}\n")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
     gc.freeze()  # the interpreter's end would look through all that was imported, for nothing
     sys.exit(code)
 

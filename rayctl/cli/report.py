@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import replace
 
@@ -10,6 +11,8 @@ import click
 
 from rayctl.errors import ConfigError, Interrupted, NodeFailure, NodesFailed, RayctlError
 from rayctl.events.wording import named
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # of what we write, files have a name
 
 
 def explain(error: BaseException) -> int:
@@ -21,6 +24,9 @@ def explain(error: BaseException) -> int:
     if isinstance(error, (KeyboardInterrupt, click.Abort)):  # click makes the one of the other
         click.echo("interrupted", err=True)
         return 130
+    if isinstance(error, OSError) and error.errno in FULL and not error.filename:
+        click.echo(f"error: cannot write to stdout: {error.strerror}", err=True)
+        return 1
     if not isinstance(error, RayctlError):
         click.echo(
             f"rayctl failed in a way it should not: {type(error).__name__}: {error}\n"

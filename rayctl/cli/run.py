@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -64,20 +64,41 @@ class Remote(click.Command):
 
 
 class Submit(Remote):
-    """Takes options before the script only, wherever they stand there: all that follows it is the script's."""
+    """Takes its options before the script, wherever they stand there: what follows the script is the script's.
+
+    With a `--` among that, options of ours between the script and the `--` are taken too, as Ray's `submit` does.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Move our options to the front; click then leaves the rest alone."""
+        options, names, rest = self._split(args, names=2)
+        if "--" in rest:
+            sign = rest.index("--")
+            more, words, _ = self._split(rest[:sign], names=sign)
+            if all(_spelling(word) in self._known for word in more if word.startswith("-")):
+                options, rest = [*options, *more], ["--", *words, *rest[sign + 1 :]]
+        return super().parse_args(ctx, [*options, *names, *rest])
+
+    @property
+    def _known(self) -> set[str]:
+        return {name for param in self.params if isinstance(param, click.Option) for name in param.opts}
+
+    def _split(self, words: Sequence[str], names: int) -> tuple[list[str], list[str], list[str]]:
+        """Our options with their values, the first words that are none, so many, and what follows them."""
         valued = [param for param in self.params if isinstance(param, click.Option) and not (param.is_flag or param.count)]
         takes_a_value = {name for param in valued for name in param.opts}
         options: list[str] = []
-        names: list[str] = []
-        words = iter(args)
-        while len(names) < 2 and (word := next(words, None)) is not None:
-            (options if word.startswith("-") else names).append(word)
-            if word.replace("_", "-") in takes_a_value:
-                options += [value for value in (next(words, None),) if value is not None]
-        return super().parse_args(ctx, [*options, *names, *words])
+        found: list[str] = []
+        left = iter(words)
+        while len(found) < names and (word := next(left, None)) is not None:
+            (options if word.startswith("-") and word != "-" else found).append(word)
+            if word.replace("_", "-") in takes_a_value:  # with its value in the next word
+                options += [value for value in (next(left, None),) if value is not None]
+        return options, found, list(left)
+
+
+def _spelling(word: str) -> str:
+    return word.partition("=")[0].replace("_", "-")
 
 
 @click.command("exec", cls=Remote, short_help="Run a shell command on the head.")

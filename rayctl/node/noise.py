@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two lines that an interactive bash without a terminal always says: never the user's concern, and left out everywhere."""
+"""The lines that an interactive bash without a terminal always says: never the user's concern, and left out everywhere."""
 
 from __future__ import annotations
 
 import re
 
-STARTS = (b"bash: cannot set terminal process group (", b"bash: no job control in this shell")
+STARTS = (b"bash: cannot set terminal process group (", b"bash: no job control in this shell", b"bash: [")
 LINES = re.compile(
     rb"^bash: (?:cannot set terminal process group \(-?\d+\): Inappropriate ioctl for device|"
-    rb"no job control in this shell)\r?(?:\n|\Z)",
+    rb"no job control in this shell|\[\d+: \d+ \(-?\d+\)\] tcsetattr: Inappropriate ioctl for device)\r?(?:\n|\Z)",
     re.M,
 )
 LONGEST = 120

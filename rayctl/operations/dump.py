@@ -20,7 +20,7 @@ from rayctl.providers.base import Node
 from rayctl.transport.base import into_files
 from rayctl.transport.remote import folder_word
 
-RUNS = 5  # logs of this controller's last runs
+RUNS = 20  # logs of this controller's last runs
 # Where a run of Ray keeps its logs, its processes are told on their command lines. Of rayctl's own folder only the steps'
 # output is taken, never the token. Links are followed: what is large is not copied first.
 COLLECT = r"""umask 077; dir=$(mktemp -d) || exit; trap 'cd / && rm -r "$dir"' EXIT; cd "$dir" || exit

@@ -55,6 +55,13 @@ def file_of(root: Path, name: str) -> Path | None:
     return Path(record.config_path) if record else None
 
 
+def require_known(path: Path) -> None:
+    """Raise `UsageError` for what looks like a cluster's name, and is none that was met here."""
+    if not path.exists() and paths.SAFE_NAME.fullmatch(str(path)) and not path.suffix:
+        hint = "See the names by `rayctl list`, or give the path of a cluster file."
+        raise UsageError(f"{path} is no file, and no cluster that this machine has met", hint=hint)
+
+
 def run_logs(root: Path, name: str, operation: str | None = None) -> list[Path]:
     """The logs of a cluster's runs, the newest last."""
     folders = [paths.runs_dir(root, name, operation)] if operation else list((root / RUNS / name).glob("*"))

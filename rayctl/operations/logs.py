@@ -16,17 +16,19 @@ WITHOUT_NOISE = "1,2{/cannot set terminal process group/d;/no job control in thi
 
 
 def of_last_run(session: Session, operation: str | None, node: str) -> list[Event]:
-    """The events of the last run, those of a node alone if it is named. Raises RayctlError where no log is kept."""
+    """The events of the last run, or of a node alone in the last run that had to do with it. Raises RayctlError for none."""
     logs = history.run_logs(session.root, session.name, operation)
     if not logs:
         what = f"of {operation}" if operation else "of a run"
         raise RayctlError(f"this machine has kept no log {what} of {session.name}")
-    found = list(history.events(logs[-1]))
-    names = {event.node for event in found} - {""}
-    if node and node not in names:
-        known = ", ".join(sorted(names)) or "no node"
-        raise UsageError(f"the last run had nothing to do with {node} (it had with {known})")
-    return [event for event in found if not node or event.node == node]
+    names: set[str] = set()
+    for log in reversed(logs):
+        found = list(history.events(log))
+        names.update(event.node for event in found)
+        if not node or node in names:
+            return [event for event in found if not node or event.node == node]
+    known = ", ".join(sorted(names - {""})) or "no node"
+    raise UsageError(f"no run that is remembered here had to do with {node} (but with {known})")
 
 
 def step_output(session: Session, node: str, step: str) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 from rayctl.config.load import Loaded, load
 from rayctl.errors import Interrupted, RayctlError
 from rayctl.events import Bus, EventKind, Sink
-from rayctl.operations.history import file_of
+from rayctl.operations.history import file_of, require_known
 from rayctl.operations.options import Listeners
 from rayctl.operations.session import Session
 from rayctl.state.paths import home, run_log
@@ -55,6 +55,7 @@ def _load(path: Path, given: dict[str, Any]) -> Loaded:
     """Read the cluster file; where there is none, the file of the cluster of this name, whose name is then `given` too."""
     file = None if path.exists() else file_of(home(os.environ), str(path))
     if file is None:
+        require_known(path)
         return load(path, **given)
     loaded = load(file, **given)
     if loaded.config.cluster_name != str(path) and "cluster_name" not in given:

@@ -87,12 +87,13 @@ class NodeProposal:
             return f"end it and launch it anew{steps}: {self.why}"
         if self.action in (Action.LIVE, Action.UNREACHABLE):
             return f"{self.action}: {self.why}" if self.why else str(self.action)
-        parts = [f"copy {mount}" for mount in self.mounts]
+        parts = ["follow the run that is under way"] if self.action is Action.FOLLOW else []
+        parts += [f"copy {mount}" for mount in self.mounts]
         if self.steps:
             parts.append(f"run set-up from step {self.steps[0].index} of {self.total_steps}")
         if self.ray:
             parts.append(f"{'restart' if self.interrupts_jobs else 'start'} Ray, because {self.ray}")
-        return "; ".join(parts or ["follow the run that is under way"])
+        return "; ".join(parts)
 
     @property
     def details(self) -> tuple[str, ...]:
@@ -230,6 +231,8 @@ def _node(work: Work) -> NodeProposal:
 def _action(work: Work, mounts: tuple[str, ...], steps: tuple[StepProposal, ...], *, stops: bool) -> Action:
     if not work.needed:
         return Action.LIVE
+    if work.busy:
+        return Action.FOLLOW
     found = (
         (stops, Action.RESTART),
         (bool(steps), Action.RERUN),

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from rayctl.config.load import load
 from rayctl.errors import ConfigError, Problem
+from rayctl.operations.history import file_of, require_known
+from rayctl.state.paths import home
 
 
 @dataclass(frozen=True)
@@ -25,9 +28,13 @@ class Report:
 
 
 def validate(path: str | Path) -> Report:
-    """Judge a cluster file. Nothing outside of it is asked, except whether the local files it names are there."""
+    """Judge a cluster file, or that of the cluster of this name. Nothing else is asked, but whether local files are there."""
+    path = Path(path)
+    file = None if path.exists() else file_of(home(os.environ), str(path))
+    if file is None:
+        require_known(path)
     try:
-        loaded = load(path)
+        loaded = load(file or path)
     except ConfigError as error:
         return Report(str(path), problems=error.problems)
     found = {*loaded.warnings, *loaded.local_problems()}

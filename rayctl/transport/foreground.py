@@ -9,7 +9,6 @@ import re
 import shlex
 import subprocess
 import tempfile
-import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +19,7 @@ from rayctl.node import handover
 from rayctl.transport import failures, masters
 from rayctl.transport.base import MARK, OWN_ENDS, Ends
 from rayctl.transport.connection import Connection
-from rayctl.transport.local import INTERRUPT, QUICK, copy_without_noise
+from rayctl.transport.local import INTERRUPT, QUICK, exit_code, heard
 from rayctl.transport.ports import HERE, Forward, answers, require_free
 from rayctl.transport.remote import folder_word, remote
 
@@ -83,20 +82,10 @@ class Foreground:
     def _run(self, words: str, mark: str, further: Sequence[str], ends: Ends) -> int:
         options = ("-o", "BatchMode=yes", *further)
         if ends == OWN_ENDS and os.isatty(0) and os.isatty(1):  # ssh hands on what is typed, Ctrl-C included
-            return _wait(subprocess.Popen([*self._ssh("-t", *options), words], env=masters.environment()), lambda: None)
-        child = subprocess.Popen(
-            [*self._ssh("-T", *options), words], env=masters.environment(), stdin=ends.stdin, stdout=ends.stdout,
-            stderr=subprocess.PIPE, start_new_session=True,
-        )  # fmt: skip
-        assert child.stderr is not None
-        ended = threading.Event()
-        pump = threading.Thread(target=copy_without_noise, args=(child.stderr.fileno(), ends.stderr, ended.is_set), daemon=True)
-        pump.start()
-        code = _wait(child, lambda: self.interrupt(mark))
-        ended.set()
-        pump.join()
-        child.stderr.close()
-        return code
+            child = subprocess.Popen([*self._ssh("-t", *options), words], env=masters.environment())
+            return exit_code(child, lambda: None, child.terminate)
+        with heard([*self._ssh("-T", *options), words], ends, env=masters.environment()) as child:
+            return exit_code(child, lambda: self.interrupt(mark), child.kill)
 
     def interrupt(self, mark: str) -> bool:
         """Do on the host what Ctrl-C does here: without a terminal there, ssh cannot. Whether all of it has ended."""
@@ -121,13 +110,3 @@ def _forwarding(forwards: Sequence[Forward]) -> list[str]:
 def _said(text: str) -> str:
     """What ssh itself has to say, but for connections to forwarded ports at which nobody listened."""
     return "".join(line for line in text.splitlines(keepends=True) if not REFUSED.match(line))
-
-
-def _wait(child: subprocess.Popen[bytes], interrupt: Callable[[], object]) -> int:
-    while True:
-        try:
-            code = child.wait()
-        except KeyboardInterrupt:
-            interrupt()
-            continue  # the command decides what becomes of it
-        return code if code >= 0 else 128 - code

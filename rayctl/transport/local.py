@@ -32,7 +32,7 @@ OURS = re.compile(
     r"OVERRIDE_RESOURCES|OVERRIDE_LABELS|JOB_ID|AUTH_MODE|AUTH_TOKEN|AUTH_TOKEN_PATH)$"
 )
 # the command is an argument of its own: it is parsed once, by eval, as if it had been typed
-QUICK = f'{steps.PRELUDE}_command=$1; set --; (eval "$_command")'
+QUICK = f'{steps.PRELUDE}_command=$1; set --; trap : INT; (eval "$_command")'
 PIPE_BYTES = 65536
 # By process groups, as a terminal does it: a process that is just being made gets it too, what a trap starts does not. Then
 # wait until all have ended, though not for ever.
@@ -40,6 +40,7 @@ INTERRUPT = """found() {{ grep -ls {mark} /proc/[0-9]*/environ; }}
 groups() {{ for f in $(found); do read -r line < "${{f%environ}}stat" && set -- ${{line##*) }} && echo "$3"; done | sort -u; }}
 for group in $(groups 2>/dev/null); do kill -INT "-$group"; done 2>/dev/null
 i=0; while [ -n "$(found)" ]; do i=$((i+1)); [ $i -lt 50 ] || exit 1; sleep 0.1; done"""
+GRACE_S = 3.0  # for a command that is interrupted because we are
 OWNER = "RAYCTL_OWNER"  # pid/start time of the wrapper that runs this playbook
 
 
@@ -136,32 +137,57 @@ class LocalTransport:
 
 def _in_foreground(command: str, environment: Mapping[str, str], folder: Path, ends: Ends) -> int:
     shell = ["/bin/bash", "--login", "-i", "-c", QUICK, "bash", command]
-    if ends == OWN_ENDS and _has_terminal():
-        return _exit_code(subprocess.Popen(shell, env=environment, cwd=folder))
+    if ends == OWN_ENDS and _has_terminal():  # which gives Ctrl-C to the command by itself
+        child = subprocess.Popen(shell, env=environment, cwd=folder)
+        return exit_code(child, lambda: None, lambda: child.send_signal(signal.SIGHUP))
+    with heard(shell, ends, env=environment, cwd=folder) as child:
+        return exit_code(child, lambda: _signal(child, signal.SIGINT), lambda: _signal(child, signal.SIGKILL))
+
+
+def _signal(child: subprocess.Popen[bytes], number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, number)
+
+
+@contextmanager
+def heard(
+    argv: Sequence[str], ends: Ends, *, env: Mapping[str, str], cwd: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A command in a session of its own, without a terminal: what bash then complains of is left out."""
     child = subprocess.Popen(
-        shell, env=environment, cwd=folder, stdin=ends.stdin, stdout=ends.stdout, stderr=subprocess.PIPE,
-        start_new_session=ends != OWN_ENDS,
-    )  # fmt: skip
+        argv, env=env, cwd=cwd, stdin=ends.stdin, stdout=ends.stdout, stderr=subprocess.PIPE, start_new_session=True
+    )
     assert child.stderr is not None
     ended = threading.Event()
     pump = threading.Thread(target=copy_without_noise, args=(child.stderr.fileno(), ends.stderr, ended.is_set), daemon=True)
     pump.start()
-    code = _exit_code(child, None if ends == OWN_ENDS else lambda: os.killpg(child.pid, signal.SIGINT))
-    ended.set()
-    pump.join()
-    child.stderr.close()
-    return code
+    try:
+        yield child
+    finally:
+        ended.set()
+        pump.join()
+        child.stderr.close()
 
 
-def _exit_code(child: subprocess.Popen[bytes], interrupt: Callable[[], None] | None = None) -> int:
+def exit_code(child: subprocess.Popen[bytes], interrupt: Callable[[], object], end: Callable[[], object]) -> int:
+    """Wait for a command's own exit code. It gets each Ctrl-C by `interrupt`, and decides what becomes of it.
+
+    Whatever else ends the waiting, such as a SIGTERM, does not leave it behind: it is interrupted, and then ended by `end`.
+    """
     while True:
         try:
             code = child.wait()
         except KeyboardInterrupt:
-            if interrupt:
-                interrupt()
-            continue  # else the command got it by itself; it decides
-        return code if code >= 0 else 128 - code
+            interrupt()
+        except BaseException:
+            interrupt()
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(GRACE_S)
+            end()
+            child.wait()
+            raise
+        else:
+            return code if code >= 0 else 128 - code
 
 
 def _has_terminal() -> bool:

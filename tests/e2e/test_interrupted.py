@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ import pytest
 from rayctl.node import processes
 
 pytestmark = [pytest.mark.ansible, pytest.mark.slow]
+RAYCTL = Path(sys.executable).parent / "rayctl"
 ALL = ["demo-head-1", "demo-worker-1", "demo-worker-2"]
 
 
@@ -43,6 +47,33 @@ def test_ctrl_c_leaves_nothing_running_and_says_how_to_resume(standin: Any, numb
     assert standin.noted("one") == ALL, "what was done stays done"
     assert standin.noted("two") == sorted(ALL * 2)
     assert standin.noted("three") == ALL
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("words", [["exec", "sleep 975"], ["exec", "--all-nodes", "sleep 975"], ["submit", "long.py"]])
+def test_a_signal_to_rayctl_alone_ends_what_it_runs(standin: Any, number: signal.Signals, words: list[str]) -> None:
+    standin.up()
+    (standin.folder / "long.py").write_text("import time\nprint('sleep 975', flush=True)\ntime.sleep(975)\n")
+    child = standin.start(words[0], *words[1:-1], str(standin.file), words[-1], cwd=standin.folder)
+    standin.until(lambda: [line for line in standin.processes() if line.startswith(("sleep 975", "python"))])
+    time.sleep(0.3)
+    os.kill(child.pid, number)
+    assert child.wait(20) == 130 if words[0] == "exec" else child.wait(20) in (1, 130), "Python ends with 1 after Ctrl-C"
+    standin.until(lambda: not [line for line in standin.processes() if "975" in line or "long.py" in line])
+
+
+def test_ctrl_c_at_a_terminal_is_130(standin: Any) -> None:
+    standin.up()
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(RAYCTL, ["rayctl", "exec", str(standin.file), "echo there; sleep 974"], {**standin.env, "TERM": "xterm"})
+    seen = b""
+    while b"there" not in seen:
+        seen += os.read(terminal, 4096)
+    standin.until(lambda: [line for line in standin.processes() if line.startswith("sleep 974")])
+    os.write(terminal, b"\x03")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
+    os.close(terminal)
 
 
 def test_after_kill_9_the_next_up_follows_the_steps_that_run(standin: Any) -> None:

@@ -57,6 +57,36 @@ def test_a_reader_that_has_seen_enough_is_no_failure(standin: Any) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("place", "code", "said"), [(">&-", 0, ""), ("> /dev/full", 1, "error: cannot write to stdout: No space left on device\n")]
+)
+def test_a_stdout_that_takes_nothing_is_no_fault_of_rayctls(standin: Any, place: str, code: int, said: str) -> None:
+    line = f"{Path(sys.executable).parent}/rayctl list {place}"
+    done = subprocess.run(["bash", "-c", line], env=standin.env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, said)
+
+
+@pytest.mark.ansible
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+def test_status_cuts_nothing_at_any_width(standin: Any, columns: int) -> None:
+    standin.up()
+    for flags in ([], ["--probe"]):
+        shown = standin.run("status", *flags, str(standin.file), env={"COLUMNS": str(columns)}).stdout
+        for node in standin.nodes().values():
+            assert node["name"] in shown
+            assert node["address"] in shown
+        assert "P\nR\nO" not in re.sub(r" +", "", shown)
+
+
+def test_a_name_that_is_none_is_told_and_one_that_is_will_do(standin: Any) -> None:
+    said = standin.run("exec", "nosuch", "true", code=125).stderr
+    assert "nosuch is no file, and no cluster that this machine has met" in said
+    assert "rayctl list" in said
+    assert "no cluster that this machine has met" in standin.run("validate", "nosuch", code=2).stderr
+    assert "cannot be read" in standin.run("validate", "nosuch.yaml", code=2).stdout
+
+
 def test_debug_shows_a_traceback_and_keeps_the_exit_code(standin: Any) -> None:
     done = subprocess.run(
         [Path(sys.executable).parent / "rayctl", "--debug", "up", "gone.yaml"], env=standin.env, capture_output=True,

@@ -395,7 +395,10 @@ def test_a_cluster_is_known_by_its_name_and_its_runs_are_remembered(standin: Any
     assert standin.run("exec", "second", "echo $RAY_ADDRESS").stdout != standin.run("exec", "demo", "echo $RAY_ADDRESS").stdout
     standin.run("down", "-y", "second")
     assert "down" in standin.run("list").stdout
-    assert "no such file" in standin.run("status", "third", code=2).stderr.lower()
+    assert "no cluster that this machine has met" in standin.run("status", "third", code=2).stderr
+    standin.up()
+    assert ONE in standin.run("logs", "demo", ONE).stdout, "of the run before, which had to do with it"
+    assert "no run that is remembered here had to do with nosuch" in standin.run("logs", "demo", "nosuch", code=2).stderr
 
 
 def test_restart_starts_ray_anew_and_does_nothing_else(standin: Any) -> None:

@@ -35,7 +35,7 @@ from .rig import Host, Lab
 from .rig.box import wait_for
 
 STATE = "~/.rayctl/lab"
-INTERRUPTED = 1  # as an interactive bash ends after Ctrl-C
+INTERRUPTED = 130
 REACHES: list[Reach] = []
 DRIVER = textwrap.dedent("""
     import json, sys

@@ -115,6 +115,23 @@ def test_a_broken_file_is_rayctls_own_failure(words: list[str], monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
+    ("words", "start", "arguments"),
+    [
+        (["c.yaml", "x.py", "--start", "--", "--flag", "a b"], True, ("--", "--flag", "a b")),
+        (["c.yaml", "x.py", "more", "--start", "-n", "other", "--", "--flag"], True, ("--", "more", "--flag")),
+        (["c.yaml", "x.py", "--cluster_name=other", "--start", "--"], True, ("--",)),
+        (["c.yaml", "x.py", "--start", "--epochs", "3", "--", "y"], False, ("--start", "--epochs", "3", "--", "y")),
+        (["c.yaml", "x.py", "--start", "a"], False, ("--start", "a")),
+    ],
+)
+def test_between_the_script_and_a_sign_options_are_ours_as_with_ray(
+    words: list[str], start: bool, arguments: tuple[str, ...]
+) -> None:
+    found = parsed(submit, *words)
+    assert (found["start"], found["arguments"]) == (start, arguments)
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ["-n", "other", "c.yaml", "x.py", "-n", "3", "--flag", "a b"],

@@ -14,8 +14,10 @@ SAID = [
     b"bash: cannot set terminal process group (-1): Inappropriate ioctl for device\n",
     b"bash: cannot set terminal process group (23942): Inappropriate ioctl for device\n",
     b"bash: no job control in this shell\n",
+    b"bash: [30618: 2 (255)] tcsetattr: Inappropriate ioctl for device\n",
 ]
 KEPT = [
+    b"bash: [1: 2 (3)] something else\n",
     b"bash: no such thing\n",
     b"bash: cannot set terminal\n",
     b"  bash: no job control in this shell\n",

@@ -44,6 +44,11 @@ def proposed(*works: Work, wanted: Machines = NO_MACHINES, silent: tuple[NodeFai
     [
         (work(), Action.LIVE, "live"),
         (work(busy=True), Action.FOLLOW, "follow the run that is under way"),
+        (
+            work(busy=True, first=1, ray="a set-up step runs before"),
+            Action.FOLLOW,
+            "follow the run that is under way; run set-up from step 2 of 3; start Ray, because a set-up step runs before",
+        ),
         (work(mounts=[{"target": "~/app", "digest": "m"}]), Action.SYNC, "copy ~/app"),
         (work(behind=True), Action.SYNC, "copy the head's synced files"),
         (work(first=1, why_steps="it changed"), Action.RERUN, "run set-up from step 2 of 3"),
