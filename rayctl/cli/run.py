@@ -207,10 +207,11 @@ def attach(cluster_file: Path, node_ip: str | None, new: bool, **flags: Any) -> 
 def submit(cluster_file: Path, script: Path, arguments: tuple[str, ...], more: str | None, **flags: Any) -> int:
     """Copy a Python script to the head and run it there. Arguments arrive exactly as given.
 
-    A folder is copied whole, and its __main__.py runs.
+    Options of rayctl stand before the script, or between it and a `--`. A folder is copied whole, and its __main__.py runs.
 
     \b
     Example: rayctl submit cluster.yaml train.py --epochs 3 --name 'a b'
+    Example: rayctl submit cluster.yaml train.py --start -- --epochs 3
     """
     given = [*shlex.split(more or ""), *(arguments[1:] if arguments[:1] == ("--",) else arguments)]
     from rayctl import api

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from rayctl.errors import NodeFailure, RayctlError, Unreachable
+from rayctl.errors import NodeFailure, RayctlError, Unreachable, UsageError
 from rayctl.operations import history
 from rayctl.operations.everywhere import AT_ONCE, chosen
 from rayctl.operations.exec import ray_environment
@@ -54,6 +54,9 @@ class DumpOptions:
 
 def dump(session: Session, target: Path, options: DumpOptions) -> tuple[NodeFailure, ...]:
     """Write the archive; the nodes of which it holds nothing. Raises RayctlError where nothing can be written."""
+    if target.exists() or not target.parent.is_dir():
+        why = "there is such a file already" if target.exists() else f"there is no folder {target.parent}"
+        raise UsageError(f"cannot write {target}: {why}")
     nodes, silent = chosen(session, workers=False, limit=options.limit)
     if options.hosts:
         known = [*session.deployment.nodes, *declared(session.provider)]

@@ -85,6 +85,10 @@ def test_what_runs_on_the_head(standin: Any) -> None:
     assert said.stdout == f"{words} given\n"
     assert standin.run("submit", file, str(standin.folder / "gone.py"), code=125).stdout == ""
 
+    assert "there is such a file already" in standin.run("cluster-dump", file, "-o", file, code=2).stderr
+    assert "there is no folder /nosuch" in standin.run("cluster-dump", file, "-o", "/nosuch/x.tgz", code=2).stderr
+    assert "contradict" in standin.run("cluster-dump", file, "-h", ONE, "--limit", ONE, code=2).stderr
+
     addresses = [node["address"] for node in standin.nodes().values()]
     assert standin.run("get_head_ip", file).stdout.split() == addresses[:1]
     assert standin.run("get-worker-ips", file).stdout.split() == addresses[1:]
