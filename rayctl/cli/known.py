@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rayctl.cli import looks
 from rayctl.cli.common import ago, cluster_file, cluster_name, looking, output_format
 from rayctl.errors import RayctlError
 
@@ -74,11 +75,13 @@ def _file(path: Path) -> str:
 @click.option("--operation", "operation_name", metavar="NAME", help="The last run of this operation, such as up.")
 @cluster_name
 @output_format
+@looks.options
 def logs(
     cluster_file: Path, node: str, step: str | None, operation_name: str | None, cluster_name: str | None, form: str
 ) -> int:
     """Show the log of a cluster's last run that this machine has kept, of one node or of all.
 
+    Of what steps printed the last lines are shown, with -v all that the run has told.
     With --step, the output of the step's last run comes from the node itself, whole.
 
     \b
@@ -98,7 +101,7 @@ def logs(
         from rayctl.events.sinks import PlainSink
 
         sink = PlainSink(sys.stdout, clock=lambda: 0.0, verbosity=1)
-        for event in events:
+        for event in events if looks.current().verbosity > 0 else kept.shortened(events):
             sink.write(event)
     return 0
 

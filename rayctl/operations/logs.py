@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from rayctl.errors import RayctlError, UsageError
 from rayctl.events import Event, EventKind
@@ -11,6 +13,7 @@ from rayctl.operations import exec as running
 from rayctl.operations import history
 from rayctl.operations.session import Session
 
+SHOWN = 20  # lines of a step's output
 # bash complains of its terminal at the beginning of each log
 WITHOUT_NOISE = "1,2{/cannot set terminal process group/d;/no job control in this shell/d}"
 
@@ -29,6 +32,28 @@ def of_last_run(session: Session, operation: str | None, node: str) -> list[Even
             return [event for event in found if not node or event.node == node]
     known = ", ".join(sorted(names - {""})) or "no node"
     raise UsageError(f"no run that is remembered here had to do with {node} (but with {known})")
+
+
+def shortened(events: Iterable[Event]) -> Iterator[Event]:
+    """The same with the last lines alone of what each step printed, and a line that counts the others."""
+    printed: dict[tuple[str, str], list[Event]] = {}
+    for event in events:
+        place = event.node, event.step
+        if event.kind == EventKind.STEP_OUTPUT:
+            printed.setdefault(place, []).append(event)
+        else:
+            if event.kind == EventKind.STEP_ENDED:
+                yield from _last(printed.pop(place, []))
+            yield event
+    for lines in printed.values():
+        yield from _last(lines)
+
+
+def _last(lines: list[Event]) -> Iterator[Event]:
+    left_out = max(0, len(lines) - SHOWN)
+    if left_out:
+        yield replace(lines[left_out], data={"text": f"... {left_out} lines before these: -v shows them"})
+    yield from lines[left_out:]
 
 
 def step_output(session: Session, node: str, step: str) -> int:
