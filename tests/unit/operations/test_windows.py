@@ -21,8 +21,10 @@ def place(tmp_path: Path) -> Iterator[Path]:
     """A folder in which windows run; those that are left are ended."""
     (tmp_path / "screens").mkdir(mode=0o700)
     yield tmp_path
-    for end in ("tmux -L rayctl-demo kill-server", "screen -S rayctl-demo -X quit"):
-        subprocess.run(end, shell=True, env=environment(tmp_path), capture_output=True, check=False)
+    # several screens of one name are ended one by one, each by its socket's name
+    for end in ("tmux -L rayctl-demo kill-server", 'for s in screens/*; do screen -S "${s##*/}" -X quit; done'):
+        subprocess.run(end, shell=True, cwd=tmp_path, env=environment(tmp_path), capture_output=True, check=False)
+    assert not list((tmp_path / "screens").iterdir()), "none is left"
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
