@@ -24,9 +24,12 @@ GRACE_S = 3.0
 KILL_S = 3.0
 
 
-def end_step(mark: str, grace_s: float = GRACE_S) -> List[Process]:
-    """End all processes of the step with this mark, wherever they hid. Returns those that did not end: normally none."""
-    kin = Kin(mark)
+def end_step(mark: str, grace_s: float = GRACE_S, session: int = 0) -> List[Process]:
+    """End all processes of the step with this mark, wherever they hid. Returns those that did not end: normally none.
+
+    `session` is the step's own, where that is known: a process that was started this moment does not show its mark yet.
+    """
+    kin = Kin(mark, session)
     for process in kin.freeze():
         if _ignores(process, signal.SIGTERM):
             _send(process, signal.SIGKILL)  # in the time to obey, it would only go on
@@ -45,9 +48,9 @@ def end_step(mark: str, grace_s: float = GRACE_S) -> List[Process]:
 class Kin:
     """The processes of one step, followed while they end."""
 
-    def __init__(self, mark: str) -> None:
+    def __init__(self, mark: str, session: int = 0) -> None:
         self.mark = mark
-        self._sessions: Set[int] = set()
+        self._sessions: Set[int] = {session} - {0}
 
     def members(self) -> List[Process]:
         """Those alive now. A session once seen stays theirs until it is seen empty: its marked processes may end first."""

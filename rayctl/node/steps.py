@@ -156,7 +156,8 @@ class LoginShell:
 
     def end(self) -> List[Process]:
         """See `Shell`."""
-        return ending.end_step(self.command.mark)
+        running = self._child.poll() is None  # else its number may be another's
+        return ending.end_step(self.command.mark, session=self._child.pid if running else 0)
 
     def close(self) -> None:
         """See `Shell`."""

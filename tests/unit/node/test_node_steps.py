@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from node_bench import eventually
 
-from rayctl.node import steps
+from rayctl.node import processes, steps
 from rayctl.node.state import NodeError
 from rayctl.node.steps import LoginShell, Result, Step, command_of
 
@@ -181,6 +181,16 @@ def test_no_step_runs_on_when_its_watch_breaks(shell: Shell) -> None:
     login = LoginShell(command_of("sleep 62", shell.env), str(shell.log))
     step = Step(login, str(shell.log))
     step.start()
+    with pytest.raises(ZeroDivisionError):
+        steps.watch(step, lambda: 1 / 0, lambda: False, lambda text: None)
+    assert login.poll() is not None
+
+
+def test_a_shell_that_does_not_show_its_mark_yet_is_ended_too(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    login = LoginShell(command_of("sleep 62", shell.env), str(shell.log))
+    step = Step(login, str(shell.log))
+    step.start()
+    monkeypatch.setattr(processes, "marked", lambda *_: [])
     with pytest.raises(ZeroDivisionError):
         steps.watch(step, lambda: 1 / 0, lambda: False, lambda text: None)
     assert login.poll() is not None
