@@ -373,7 +373,8 @@ def test_a_dump_holds_what_all_nodes_tell_and_no_token(cluster: Cluster, tmp_pat
         assert "sshd" in (tmp_path / name / "processes.txt").read_text()
         assert not list((tmp_path / name).rglob("token"))
     assert any(log.name.startswith("up-") for log in (tmp_path / "dump" / "controller").iterdir())
-    assert "File exists" in cluster.rayctl("cluster-dump", "-o", str(tmp_path / "dump.tar.gz"), code=1).stderr
+    again = cluster.rayctl("cluster-dump", "-o", str(tmp_path / "dump.tar.gz"), code=2)
+    assert "there is such a file already" in again.stderr
 
 
 def test_a_host_that_does_not_answer_is_no_question(there: Cluster) -> None:
