@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import sys
 from typing import Any
 
@@ -16,6 +15,7 @@ import click
 
 from rayctl import __version__
 from rayctl.cli import cluster, files, known, look, looks, run, sync, watch
+from rayctl.operations.signals import sigterm_as_interrupt
 
 
 class ReaderGone(Exception):
@@ -64,7 +64,6 @@ def cli(ctx: click.Context, debug: bool) -> None:
     An option's default can be set in the environment: RAYCTL_UP_MAX_WORKERS=8 is `up --max-workers 8`.
     """
     looks.heed_no_color(ctx)
-    signal.signal(signal.SIGTERM, _interrupted)
     if debug:
         os.environ["RAYCTL_DEBUG"] = "1"
 
@@ -72,13 +71,6 @@ def cli(ctx: click.Context, debug: bool) -> None:
 for family in (cluster, run, sync, look, watch, known, files):
     for command in family.COMMANDS:
         cli.add_command(command)
-
-
-def _interrupted(*_: object) -> None:
-    """SIGTERM ends a command as Ctrl-C does: in order, and with what it has started elsewhere."""
-    from rayctl.errors import Interrupted
-
-    raise Interrupted("interrupted by SIGTERM")
 
 
 def main() -> None:
@@ -100,7 +92,8 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        code = cli(standalone_mode=False)
+        with sigterm_as_interrupt():
+            code = cli(standalone_mode=False)
     except click.ClickException as e:
         e.show()
         return e.exit_code

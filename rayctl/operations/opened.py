@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
@@ -18,6 +16,7 @@ from rayctl.events import Bus, EventKind, Sink
 from rayctl.operations.history import file_of, require_known
 from rayctl.operations.options import Listeners
 from rayctl.operations.session import Session
+from rayctl.operations.signals import sigterm_as_interrupt
 from rayctl.state.paths import home, run_log
 from rayctl.state.private import private_dir
 
@@ -62,23 +61,6 @@ def _load(path: Path, given: dict[str, Any]) -> Loaded:
         given["cluster_name"] = str(path)
         loaded = load(file, **given)
     return loaded
-
-
-@contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """While it lasts, SIGTERM ends an operation as Ctrl-C does: in order, with exit code 130."""
-
-    def interrupt(*_: object) -> None:
-        raise Interrupted("interrupted by SIGTERM")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _begun(name: str, cluster: str, listeners: Listeners) -> Bus:

@@ -3,20 +3,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 
 import pytest
+import tool
 
 from rayctl.config.load import parse
 
 ROOT = Path(__file__).parents[2]
-SPEC = importlib.util.spec_from_file_location("write_reference", ROOT / "tools" / "write_reference.py")
-assert SPEC is not None
-assert SPEC.loader is not None
-write_reference = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(write_reference)
+write_reference = tool.load("write_reference")
 LINK = re.compile(r"\]\(([^)\s]*?)(?:#([^)\s]*))?\)")
 
 

@@ -3,18 +3,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 
 import pytest
+import tool
 
 ROOT = Path(__file__).parents[2]
-SPEC = importlib.util.spec_from_file_location("pictures", ROOT / "tools" / "pictures.py")
-assert SPEC is not None
-assert SPEC.loader is not None
-pictures = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(pictures)
+pictures = tool.load("pictures")
 
 
 def words(svg: str) -> str:
