@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Placement groups: each gets a place for all its bundles or for none.
+
+As Ray means them: STRICT_PACK wants one node for all bundles, STRICT_SPREAD a node of its own for each, also beside the
+bundles that already have one; PACK and SPREAD only prefer so, and no machine is launched for a preference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rayctl.gcs.view import Demand, Gang
+from rayctl.planner.fleet import Bin, Item, Space
+from rayctl.planner.packing import Supply, Task, cover, every_order, fill, into, tightest
+
+
+class Bundles(NamedTuple):
+    """A gang in terms of items: (number of an item, how many), the hardest first."""
+
+    gang: Gang
+    items: tuple[tuple[int, int], ...]
+
+
+def items_of(gang: Gang, space: Space) -> list[tuple[Item, int]]:
+    """The bundles of a gang as items with their counts; of STRICT_PACK one, which is the sum of all."""
+    if gang.strategy == "STRICT_PACK":
+        return [(space.item(_together(gang.bundles)), 1)]
+    return [(space.item(bundle), bundle.count) for bundle in gang.bundles if bundle.count]
+
+
+def _together(bundles: Sequence[Demand]) -> Demand:
+    shape: dict[str, float] = {}
+    for bundle in bundles:
+        for name, amount in bundle.shape.items():
+            shape[name] = shape.get(name, 0) + amount * bundle.count
+    rules = sorted({rule for bundle in bundles for selector in bundle.selectors[:1] for rule in selector})
+    return Demand(shape, 1, (tuple(rules),) if rules else ())
+
+
+def sequence(gangs: Sequence[Gang]) -> list[int]:
+    """In which order gangs get their places: the strict ones first, then the big ones; ids decide between equals."""
+
+    def key(number: int) -> tuple[bool, int, str, str]:
+        gang = gangs[number]
+        return not gang.strategy.startswith("STRICT"), -sum(b.count for b in gang.bundles), gang.strategy, gang.group_id
+
+    return sorted(range(len(gangs)), key=key)
+
+
+def seat(bundles: Bundles, bins: list[Bin], task: Task, left: list[int], supply: Supply) -> list[Bin] | None:
+    """The bins with the gang in them, with new ones from the supply where it needs them; None when it has no place.
+
+    `left` is all zero before and after; of a gang without a place nothing is used.
+    """
+    had = supply.copy()
+    for index, n in bundles.items:
+        left[index] = n
+    order = [index for index, _ in bundles.items]
+    if bundles.gang.strategy == "STRICT_SPREAD":
+        seated = _apart(bundles, bins, task, left, supply)
+    elif bundles.gang.strategy == "SPREAD":
+        rest, taken = _one_each(bundles, bins, task, left)
+        seated = fill(rest + taken, task, left, order)
+        seated += cover(task, left, supply, order, every_order)
+    else:
+        seated = fill(bins, task, left, order)
+        seated += cover(task, left, supply, order, every_order)
+    if not any(left[index] for index in order):
+        return seated
+    for index in order:
+        left[index] = 0
+    supply.unused, supply.room, supply.total = had.unused, had.room, had.total
+    return None
+
+
+def _apart(bundles: Bundles, bins: list[Bin], task: Task, left: list[int], supply: Supply) -> list[Bin]:
+    rest, taken = _one_each(bundles, bins, task, left)
+    for index, _ in bundles.items:
+        taken += _machines(task, index, left, supply)
+    return rest + taken
+
+
+def _one_each(bundles: Bundles, bins: list[Bin], task: Task, left: list[int]) -> tuple[list[Bin], list[Bin]]:
+    """At most one bundle on each node: what is left of the bins, and the bins with a bundle."""
+    rest, taken = list(bins), list[Bin]()
+    depths = max((len(task.items[index].levels) for index, _ in bundles.items), default=0)
+    for depth in range(depths):
+        for index, _ in bundles.items:
+            if depth >= len(task.items[index].levels):
+                continue
+            for *_, place in tightest(rest, task, index, depth):
+                bin = rest[place]
+                count = min(bin.machines, left[index])
+                if not count or bundles.gang.group_id in task.kinds[bin.kind].groups:
+                    continue
+                taken.append(into(bin, index, task.items[index].need, 1, count))
+                rest[place] = bin._replace(machines=bin.machines - count)
+                left[index] -= count
+            rest = [bin for bin in rest if bin.machines]
+    return rest, taken
+
+
+def _machines(task: Task, index: int, left: list[int], supply: Supply) -> list[Bin]:
+    """A machine of its own for each that is left of an item, the cheapest that can hold it."""
+    made: list[Bin] = []
+    for tier in task.wishes[index].tiers:
+        for kind in sorted(tier, key=lambda kind: (task.costs[kind], kind)):
+            if count := min(left[index], supply.has(kind)):
+                supply.take(kind, count)
+                left[index] -= count
+                empty = Bin(task.kinds[kind].capacity, kind, count, ~kind)
+                made.append(into(empty, index, task.items[index].need, 1, count))
+    return made

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rule of Ray's first autoscaler (Ray 0.8.7, `autoscaler.py`): keep a part of the cluster free.
+
+A node is in use as far as its busiest resource is; what all nodes, the head included, are in use divided by
+`target_utilization_fraction` is how many nodes there should be. While work is queued every node that has some counts
+as full, and one more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from rayctl.gcs.view import plain_resources
+from rayctl.planner.model import Node, Policy, Status, Utilization
+
+_LEFT_OUT = ("object_store_memory",)  # filled by caches, not by work
+_WOBBLE = 1e-3  # of a resource: less is not in use
+
+
+def used(node: Node) -> float:
+    """Which part of its busiest resource a node has in use, 0 to 1."""
+    parts = [
+        (amount - node.available.get(name, 0)) / amount
+        for name, amount in plain_resources(node.total).items()
+        if amount > 0 and name not in _LEFT_OUT
+    ]
+    busiest = max(parts, default=0.0)
+    return min(1.0, busiest) if busiest > _WOBBLE else 0.0
+
+
+def target(rule: Utilization, policy: Policy, nodes: Sequence[Node], *, queued: bool) -> int:
+    """How many workers there should be."""
+    uses = [used(node) for node in nodes if node.status in (Status.RUNNING, Status.IDLE)]
+    in_use = sum(uses)
+    if queued:
+        in_use = min(sum(use > 0 for use in uses) + 1, max(1, len(uses)))
+    workers = math.ceil(in_use / rule.fraction - 1e-6) - 1
+    if rule.aggressive and in_use > 0:
+        workers = max(workers, rule.initial_workers)
+    least = sum(node_type.min_workers for node_type in policy.types)
+    return min(policy.max_workers, max(least, workers))
+
+
+def spread(
+    missing: int, nodes: Iterable[Node], rule: Utilization, costs: Mapping[str, float], room: Mapping[str, int]
+) -> Counter[str]:
+    """Of which types the missing workers are: of those whose nodes are the busiest, and then of the cheapest."""
+    uses: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
+    for node in nodes:
+        if node.worker and node.type in room:
+            counts[node.type] += 1
+            uses[node.type] += used(node) if node.status is not Status.PENDING else 0  # type: ignore[assignment]
+    found: Counter[str] = Counter()
+    for name in sorted(uses, key=lambda name: (counts[name] - uses[name] / rule.fraction, name)):
+        short = math.ceil(uses[name] / rule.fraction - 1e-6) - counts[name]
+        found[name] = max(0, min(short, missing, room[name]))
+        missing -= found[name]
+    for name in sorted(room, key=lambda name: (costs[name], name)):
+        more = max(0, min(missing, room[name] - found[name]))
+        found[name] += more
+        missing -= more
+    return +found

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One part of the demand, from what is asked to where it lies: `request_resources()` is one, gangs and queued work another.
+
+The two differ in what they look at: the first at what nodes have, the second at what they have left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rayctl.gcs.view import Demand, Gang
+from rayctl.planner.costs import costs
+from rayctl.planner.fleet import Fleet, Item, Space, fleet
+from rayctl.planner.gangs import Bundles, items_of
+from rayctl.planner.launches import Launches
+from rayctl.planner.model import Cause, Node, Removal, Snapshot, Status
+from rayctl.planner.packing import Supply, Task
+from rayctl.planner.rounds import Settled, Stage, Wanted
+from rayctl.planner.search import by_cause, pack
+from rayctl.planner.seating import Seating, seating
+from rayctl.planner.wishes import wish
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Demand as items: first the plain ones, `counts` of each, then the bundles of each gang."""
+
+    space: Space
+    items: Sequence[Item]
+    counts: Sequence[int]
+    gangs: Sequence[Bundles]
+
+    @classmethod
+    def of(cls, pending: Sequence[Demand], gangs: Sequence[Gang]) -> Asked:
+        """What these ask for."""
+        space = Space.of([*pending, *(bundle for gang in gangs for bundle in gang.bundles)])
+        items = [space.item(demand) for demand in pending]
+        seats = []
+        for gang in gangs:
+            own = items_of(gang, space)
+            seats.append(Bundles(gang, tuple((len(items) + n, count) for n, (_, count) in enumerate(own))))
+            items += [item for item, _ in own]
+        return cls(space, items, [demand.count for demand in pending], seats)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Where all that was asked lies in the end. `added` are the machines it needs, by cause and type."""
+
+    asked: Asked
+    task: Task
+    fleet: Fleet
+    settled: Settled
+    added: Mapping[Cause, Sequence[int]]
+    seating: Seating
+
+
+@dataclass(frozen=True)
+class Decided:
+    """All that was decided: nodes that go, machines that come, how many of those have to wait, and who lies where."""
+
+    snapshot: Snapshot
+    going: Mapping[str, Removal]
+    waits: tuple[str, ...]
+    launches: Launches
+    held: Sequence[int]
+    requested: Part
+    work: Part
+
+
+def part(snapshot: Snapshot, asked: Asked, nodes: Sequence[Node], launches: Launches, *, totals: bool = False) -> Part:
+    """Find places for all that is asked, on these nodes, on those that are to be launched anyway, and on more."""
+    gangs = [bundles.gang for bundles in asked.gangs]
+    there = fleet(asked.space, launches.types, nodes if asked.items else (), gangs, totals=totals)
+    task = _task(snapshot, asked, there)
+    hardest = sorted(range(len(asked.items)), key=task.hardness)
+    rank = {index: place for place, index in enumerate(hardest)}
+    wanted = Wanted(
+        counts=[*asked.counts, *[0] * (len(asked.items) - len(asked.counts))],
+        order=[index for index in hardest if index < len(asked.counts)],
+        gangs=[Bundles(gang, tuple(sorted(items, key=lambda item: rank[item[0]]))) for gang, items in asked.gangs],
+    )
+    stage = Stage(task, there, _supply(there, launches))
+    settled = pack(stage, wanted)
+    seats = seating(settled.bins, there, len(asked.counts))
+    return Part(asked, task, there, settled, by_cause(stage, wanted, settled), seats)
+
+
+def _task(snapshot: Snapshot, asked: Asked, there: Fleet) -> Task:
+    by_name = costs(snapshot.policy)
+    prices = [by_name[node_type.name] for node_type in there.types]
+    wishes = {item: wish(item, there, prices, snapshot.setbacks) for item in dict.fromkeys(asked.items)}
+    return Task(asked.items, [wishes[item] for item in asked.items], there.kinds, prices)
+
+
+def _supply(there: Fleet, launches: Launches) -> Supply:
+    unused = [len(nodes) + launches.of(kind) for kind, nodes in enumerate(there.unused)]
+    here = [sum(node.status is not Status.PENDING for node in nodes) for nodes in there.unused]
+    return Supply(unused, list(launches.room), launches.total, here)

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From demand and a fleet to the machines that are missing, so that nothing is missing any more once they are there.
+
+One round packs gangs and demand onto the nodes there are and finds machines for the rest. The next round packs again, as if
+those machines were there: that is what the next decision will see. What is then still missing is added, and the last round
+misses nothing. So a plan that was carried out is followed by none, whatever the packing does.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from rayctl.planner.fleet import Bin, Fleet
+from rayctl.planner.gangs import Bundles, seat, sequence
+from rayctl.planner.packing import Supply, Task, fill
+from rayctl.planner.ways import cheapest
+
+_ROUNDS = 20  # each adds machines; more than three were never seen
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to have a place: how many of each item of plain demand (in the task's numbering), and gangs."""
+
+    counts: Sequence[int]
+    order: Sequence[int]
+    gangs: Sequence[Bundles] = ()
+
+
+@dataclass(frozen=True)
+class Settled:
+    """How all of it lies in the last round. `left` is per item, `seated` per gang, `added` per type.
+
+    `score` is better when it is lower: gangs and items without a place, what the added machines cost, how many they are.
+    """
+
+    bins: list[Bin]
+    left: list[int]
+    seated: list[bool]
+    added: list[int]
+    score: tuple[int, int, float, int]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What every round of a decision has in common."""
+
+    task: Task
+    fleet: Fleet
+    supply: Supply
+
+    def nothing(self) -> list[int]:
+        """No machine of any type."""
+        return [0] * len(self.task.costs)
+
+    def settle(self, wanted: Wanted, start: Sequence[int]) -> Settled:
+        """Rounds until nothing is missing that can be had, when `start` are added from the beginning."""
+        supply, added = self.supply.copy(), list(start)
+        supply.add(start)
+        seats = self._seats(wanted, supply)
+        for _ in range(_ROUNDS):
+            left = list(wanted.counts)
+            used = fill(seats.used, self.task, left, wanted.order)
+            found = cheapest(self.task, left, seats.supply, wanted.order)
+            more = found.supply.bought_since(supply)
+            if not any(more):
+                break
+            added = list(map(operator.add, added, more))
+            supply.add(more)
+            seats = seats.beside(supply) if seats.among_the_used else self._seats(wanted, supply)
+        cost = sum(map(operator.mul, self.task.costs, added))
+        score = seats.seated.count(False), sum(found.left), round(cost, 9), sum(added)
+        return Settled(used + found.made, found.left, seats.seated, added, score)
+
+    def _seats(self, wanted: Wanted, supply: Supply) -> _Seats:
+        kinds, bins = self.task.kinds, list(self.fleet.bins)
+        bins += [Bin(kinds[kind].capacity, kind, count, ~kind) for kind, count in enumerate(supply.unused) if count]
+        rest = replace(supply.copy(), unused=self.nothing())
+        seated, left = [False] * len(wanted.gangs), [0] * len(self.task.items)
+        for number in sequence([bundles.gang for bundles in wanted.gangs]):
+            found = seat(wanted.gangs[number], bins, self.task, left, rest)
+            if found is not None:
+                bins, seated[number] = found, True
+        for bin in bins:
+            if bin.unused:
+                rest.unused[bin.kind] += bin.machines
+        rest.here = list(map(min, supply.here, rest.unused))
+        return _Seats([bin for bin in bins if not bin.unused], seated, rest)
+
+
+@dataclass(frozen=True)
+class _Seats:
+    """Where the gangs are: the bins in use then, which gangs have a place, and what may still be had."""
+
+    used: list[Bin]
+    seated: list[bool]
+    supply: Supply
+
+    @property
+    def among_the_used(self) -> bool:
+        """Whether no gang uses a machine that was unused before: then further unused machines change nothing for them."""
+        return all(bin.source >= 0 for bin in self.used)
+
+    def beside(self, supply: Supply) -> _Seats:
+        """The same places, with another supply beside them."""
+        return replace(self, supply=supply.copy())
