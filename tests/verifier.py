@@ -566,14 +566,14 @@ def causes_of(case: Case, name: str) -> Counter[Cause]:
 
 
 def launches_for_work_hold_some(case: Case) -> Found:
-    """A machine that is launched for queued work or a gang holds something."""
+    """A machine that is launched for queued work or a gang holds something, unless nobody knows yet what it could hold."""
     busy: Counter[str] = Counter()
     for lot in case.coming_up:
         busy[lot.labels[GROUP_LABEL]] += lot.count if lot.held else 0
     for name in case.launched:
         causes = causes_of(case, name)
         wanted = causes[Cause.DEMAND] + causes[Cause.GANG]
-        if wanted > busy[name]:
+        if wanted > busy[name] and size_of_type(case.snapshot, case.types, name) is not None:
             yield f"{wanted} of {name} are launched for queued work and gangs, and {busy[name]} new ones hold anything"
 
 

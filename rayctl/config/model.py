@@ -219,14 +219,19 @@ class Scaler(Block):
     target_utilization_fraction: Annotated[float, Field(strict=True, gt=0, le=1)] | None = Field(
         default=None,
         description="Keep the cluster so large that at most this part of its busiest resource is in use; 0.8 keeps a fifth "
-        "free. Default: exactly what the load asks for.",
+        "free. Default: exactly what the load asks for; 0.8 where one of the next two keys is given.",
     )
     autoscaling_mode: Literal["default", "aggressive"] = Field(
-        default="default", description="`aggressive`: whenever workers are started at all, go to `initial_workers` at once."
+        default="default", description="`aggressive`: whenever anything is in use at all, have `initial_workers` at least."
     )
     initial_workers: Count = Field(
         default=0,
         description="So many workers when the cluster is first brought up; they may go when idle, down to the minimum.",
+    )
+    machine_overhead: Amount | None = Field(
+        default=None,
+        description="What one machine more costs per hour beside its price: set-up, failures, traffic. The more, the fewer "
+        "and bigger machines are chosen. Default: 0.02.",
     )
 
 

@@ -43,8 +43,10 @@ class Obstacles:
         if any(item.pinned for item in items):
             return "it asks for one particular node, which no new machine can be"
         able = [n for n in range(len(self.types)) if any(self.refusal(n, item) is None for item in items)]
-        limits = dict.fromkeys(limit for n in able if (limit := self._limit(n)))
-        return listed(limits) or "; ".join(self._unlearnt()) or "the nodes that could hold it are busy, and no node type could"
+        limits = dict.fromkeys(limit for n in able if (limit := self.limit(n)))
+        if able:
+            return listed(limits) or "it needs more machines than max_workers allows"
+        return "; ".join(self._unlearnt()) or "the nodes that could hold it are busy, and no node type could"
 
     def refusal(self, number: int, item: Item) -> str | None:
         """Why a machine of this type could not hold one of it, were it empty."""
@@ -54,12 +56,13 @@ class Obstacles:
         for dimension, wanted in item.need:
             if kind.capacity[dimension] < wanted:
                 name = self.space.dimensions[dimension]
-                return f"{node_type.name} has {amount(name, kind.capacity[dimension] / GRAINS)} {name}"
+                has = amount(name, kind.capacity[dimension] / GRAINS) if kind.capacity[dimension] else "no"
+                return f"{node_type.name} has {has} {name}"
         if not any(all(kind.fulfils[selector] for selector in level) for level in item.levels):
             return f"{node_type.name} has other labels"
         return None
 
-    def _limit(self, number: int) -> str:
+    def limit(self, number: int) -> str:
         """Why no machine of this type can be added."""
         node_type = self.types[number]
         setback = self.snapshot.setbacks.get(node_type.name)

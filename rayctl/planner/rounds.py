@@ -9,7 +9,7 @@ misses nothing. So a plan that was carried out is followed by none, whatever the
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from rayctl.planner.fleet import Bin, Fleet
@@ -33,14 +33,15 @@ class Wanted:
 class Settled:
     """How all of it lies in the last round. `left` is per item, `seated` per gang, `added` per type.
 
-    `score` is better when it is lower: gangs and items without a place, what the added machines cost, how many they are.
+    `score` is better when it is lower: gangs and items without a place, machines of types that come later in the wishes of
+    all they hold, what the added machines cost, how many they are.
     """
 
     bins: list[Bin]
     left: list[int]
     seated: list[bool]
     added: list[int]
-    score: tuple[int, int, float, int]
+    score: tuple[int, int, int, float, int]
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,22 @@ class Stage:
             supply.add(more)
             seats = seats.beside(supply) if seats.among_the_used else self._seats(wanted, supply)
         cost = sum(map(operator.mul, self.task.costs, added))
-        score = seats.seated.count(False), sum(found.left), round(cost, 9), sum(added)
-        return Settled(used + found.made, found.left, seats.seated, added, score)
+        bins = used + found.made
+        score = seats.seated.count(False), sum(found.left), self._unwished(bins), round(cost, 9), sum(added)
+        return Settled(bins, found.left, seats.seated, added, score)
+
+    def _unwished(self, bins: Iterable[Bin]) -> int:
+        """How far down in the wishes of what they hold the new machines are: 0 when all are first choices for something."""
+        spare, found = list(self.supply.unused), 0
+        depths = [(self._depth(bin), bin.kind, bin.machines) for bin in bins if bin.source < 0 and bin.holds]
+        for depth, kind, machines in sorted(depths, reverse=True):
+            there = min(spare[kind], machines)
+            spare[kind] -= there
+            found += depth * (machines - there)
+        return found
+
+    def _depth(self, bin: Bin) -> int:
+        return min(self.task.wishes[index].depth(bin.kind) for index, _ in bin.holds)
 
     def _seats(self, wanted: Wanted, supply: Supply) -> _Seats:
         kinds, bins = self.task.kinds, list(self.fleet.bins)

@@ -47,7 +47,7 @@ def _count(stage: Stage, settled: Settled, counts: Callable[[Holds], bool]) -> l
     return [max(0, n) for n in found]
 
 
-def _score(settled: Settled) -> tuple[int, int, float, int]:
+def _score(settled: Settled) -> tuple[int, int, int, float, int]:
     return settled.score
 
 

@@ -27,6 +27,10 @@ class Wish(NamedTuple):
     rides: frozenset[int] = frozenset()
     worth: float = 0.0
 
+    def depth(self, kind: int) -> int:
+        """How many groups of types come before this one's."""
+        return next((depth for depth, tier in enumerate(self.tiers) if kind in tier), len(self.tiers))
+
 
 def wish(item: Item, fleet: Fleet, costs: Sequence[float], setbacks: Mapping[str, Setback]) -> Wish:
     """What one item wants; nothing when no type could ever hold it."""

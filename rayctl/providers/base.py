@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from rayctl.transport.reach import Reach
 
 __all__ = [
-    "Addresses", "Connection", "DeclaresHosts", "Kind", "LaunchRequest", "LaunchResult", "Node", "NodeState", "Provider",
-    "Slot", "Standing", "launch_token",
+    "Addresses", "Connection", "DeclaresHosts", "Kind", "LaunchRequest", "LaunchResult", "ListsPrices", "Node", "NodeState",
+    "Provider", "Slot", "Standing", "launch_token",
 ]  # fmt: skip
 
 TOKENS = uuid.UUID("5b1f0f0e-6e0f-5d61-9a3d-1a2f6f9d3c10")  # namespace of launch tokens; never changes
@@ -198,6 +198,14 @@ class Standing:
     state: str
     claim: Mapping[str, Any] | None = None
     why: str = ""
+
+
+class ListsPrices(ABC):
+    """A capability of providers that know what their machines cost."""
+
+    @abstractmethod
+    def prices(self, *, deadline_s: float = DEADLINE_S) -> Mapping[str, float]:
+        """The price per hour of each node type that it knows one of, in one currency."""
 
 
 class DeclaresHosts(ABC):

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from rayctl.errors import Category, ProviderError
-from rayctl.providers.base import DEADLINE_S, Connection, LaunchRequest, LaunchResult, Node, NodeState, Provider
+from rayctl.providers.base import DEADLINE_S, Connection, LaunchRequest, LaunchResult, ListsPrices, Node, NodeState, Provider
 from rayctl.providers.simulated import storage
 from rayctl.providers.simulated.world import Harm, Machine, Physics, World
 
@@ -24,7 +24,7 @@ PARTIAL = (Category.CAPACITY, Category.QUOTA)  # refusals of a launch that are a
 _IN_MEMORY = threading.Lock()  # worlds in memory may be shared by threads, as those in files are by processes
 
 
-class SimulatedProvider(Provider):
+class SimulatedProvider(Provider, ListsPrices):
     """Machines that exist in a `World` only.
 
     Settings: `world`, the path of a JSON file that holds the world between calls (default: memory); and for a world that is
@@ -94,6 +94,11 @@ class SimulatedProvider(Provider):
             if left := sum(world.census(self.cluster_name).values()):
                 raise ProviderError(Category.INVALID, f"cluster {self.cluster_name} still has {left} machines")
             world.clusters.pop(self.cluster_name, None)
+
+    def prices(self, *, deadline_s: float = DEADLINE_S) -> Mapping[str, float]:
+        """See `ListsPrices`."""
+        with self._call("prices", deadline_s) as (world, _):
+            return dict(world.physics.prices)
 
     def _launch(self, world: World, request: LaunchRequest) -> LaunchResult:
         if self.cluster_name not in world.clusters:
