@@ -15,6 +15,7 @@
     ansible_share.py  ansible: what Ansible's start costs, and its share of an `up`
     inventory.py      inventory: 10,000 nodes through `ansible-inventory --graph`
     fanout.py         fanout: what one controller spends on each of hundreds of hosts
+    planner.py        planner: decisions beside those of Ray's autoscalers and a lower bound; planning/ has its parts
     hosts/            hosts-up, hosts-up-8, hosts-setup, hosts-unchanged: real hosts over ssh
 
 Nothing here passes or fails: a figure says whether its goal was met, and a person reads it.

@@ -20,6 +20,7 @@ from bench.hosts.running import unchanged as unchanged_hosts
 from bench.hosts.set_up import set_up
 from bench.inventory import inventory
 from bench.pairs import RunFailed
+from bench.planner import planner
 from bench.running import exec_, unchanged
 from rayctl.errors import RayctlError
 from tests.lab.rig import LabError
@@ -38,9 +39,10 @@ FIGURES: dict[str, Callable[[int], str]] = {
     "hosts-unchanged": unchanged_hosts,
     "hosts-commands": commands,
     "fanout": fanout,
+    "planner": planner,
 }
 PAIRS = 7
-FEWER = {"hosts-up": 5, "hosts-up-8": 5}  # `ray up` takes part, and is given two minutes
+FEWER = {"hosts-up": 5, "hosts-up-8": 5, "planner": 20}  # `ray up` takes part, and is given two minutes; seeds, not pairs
 
 
 def main() -> None:

@@ -90,10 +90,12 @@ def _one_each(bundles: Bundles, bins: list[Bin], task: Task, left: list[int]) ->
             if depth >= len(task.items[index].levels):
                 continue
             for *_, place in tightest(rest, task, index, depth):
+                if not left[index]:
+                    break
                 bin = rest[place]
-                count = min(bin.machines, left[index])
-                if not count or bundles.gang.group_id in task.kinds[bin.kind].groups:
+                if bundles.gang.group_id in task.kinds[bin.kind].groups:
                     continue
+                count = min(bin.machines, left[index])
                 taken.append(into(bin, index, task.items[index].need, 1, count))
                 rest[place] = bin._replace(machines=bin.machines - count)
                 left[index] -= count

@@ -96,18 +96,16 @@ def tightest(bins: Sequence[Bin], task: Task, index: int, depth: int) -> list[tu
     """
     item, kinds = task.items[index], task.kinds
     level, need = item.levels[depth], item.need
+    wasteful = [kind.accelerated and not item.device for kind in kinds]
     found = []
-    for place, bin in enumerate(bins):
-        free = bin[0]
+    for place, (free, kind, _, source, holds) in enumerate(bins):
         fit = _VERY_OFTEN
         for dimension, amount in need:
-            if free[dimension] < amount:
-                break
-            fit = min(fit, free[dimension] // amount)
-        else:
-            kind = kinds[bin.kind]
-            if not level or fulfils(kind, level):
-                found.append((kind.accelerated and not item.device, bin.unused, fit, place))
+            n = free[dimension] // amount
+            if n < fit:
+                fit = n
+        if fit > 0 and (not level or fulfils(kinds[kind], level)):
+            found.append((wasteful[kind], source < 0 and not holds, fit, place))
     found.sort()
     return found
 

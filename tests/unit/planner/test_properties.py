@@ -9,6 +9,10 @@ from dataclasses import replace
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from bench.planning.bound import bound
+from bench.planning.ours import snapshot_of
+from bench.planning.prices import objective
+from bench.planning.scenario import scenario
 from rayctl.gcs.view import Demand
 from rayctl.planner import Plan, Snapshot, plan
 from rayctl.planner.model import Node, Status
@@ -155,3 +159,16 @@ def test_what_joined_is_not_launched_again(snapshot: Snapshot) -> None:
     calm = replace(snapshot, nodes=nodes)
     found = plan(joined(applied(calm, plan(calm))))
     assert not found, f"{found.launches} {found.removals}"
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 10**6), st.integers(0, 40), st.integers(1, 200), st.sampled_from((0, 3)), st.integers(0, 1))
+def test_no_plan_is_cheaper_than_the_bound(seed: int, nodes: int, demands: int, groups: int, jitter: int) -> None:
+    """The linear program of the benchmark knows nothing of the planner."""
+    made = scenario(nodes + 1, 5, demands, gangs=groups, seed=seed, jitter=jitter)
+    snapshot = snapshot_of(made)
+    found = plan(snapshot)
+    check(snapshot, found)
+    assert not sum(answer.unplaced for answer in (*found.pending, *found.gangs))
+    price = objective({launch.type: launch.count for launch in found.launches})
+    assert price >= bound(made) - 1e-6
