@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from rayctl.gcs.view import Demand, Gang
+from rayctl.planner.covering import cover, every_order
 from rayctl.planner.fleet import Bin, Item, Space
-from rayctl.planner.packing import Supply, Task, cover, every_order, fill, into, tightest
+from rayctl.planner.packing import Supply, Task, fill, into, tightest
 
 
 class Bundles(NamedTuple):

@@ -1,23 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Demand onto groups of machines, and the machines that are missing then.
-
-`fill` puts items into bins: the hardest item first, each where the least is left over. `cover` finds machines for what is
-left: again and again the machine that holds the most for its cost, as often as there is enough to fill it. What an item is
-worth is what the cheapest machine costs for it alone, so a machine whose leftovers serve other items too wins.
-"""
+"""Demand onto groups of machines that are there: the hardest item first, each where the least is left over."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rayctl.planner.amounts import Need, Vector, less
+from rayctl.planner.amounts import Need, less
 from rayctl.planner.fleet import Bin, Item, Kind, Level
 from rayctl.planner.wishes import Wish
 
 Holds = tuple[tuple[int, int], ...]
 _VERY_OFTEN = 1 << 40
-_EQUAL = 1 + 1e-9  # scores that differ by less are the same
 
 
 @dataclass(frozen=True)
@@ -102,7 +96,7 @@ def tightest(bins: Sequence[Bin], task: Task, index: int, depth: int) -> list[tu
         fit = _VERY_OFTEN
         for dimension, amount in need:
             n = free[dimension] // amount
-            if n < fit:
+            if n < fit:  # noqa: PLR1730 - the innermost line of all
                 fit = n
         if fit > 0 and (not level or fulfils(kinds[kind], level)):
             found.append((wasteful[kind], source < 0 and not holds, fit, place))
@@ -136,91 +130,3 @@ def _split(bin: Bin, index: int, need: Need, n: int, fit: int) -> list[Bin]:
 def into(bin: Bin, index: int, need: Need, each: int, count: int) -> Bin:
     """So many machines of a bin with so many more of an item on each."""
     return Bin(less(bin.free, need, each), bin.kind, count, bin.source, (*bin.holds, (index, each)))
-
-
-Arrange = Callable[[Task, list[int], list[int]], Iterable[list[int]]]
-"""Task, what is left of each item, the items that want something -> the orders in which to try to fill a machine."""
-
-
-def hardest_first(task: Task, left: list[int], live: list[int]) -> Iterable[list[int]]:
-    """One order only: fastest, and good where the items are many."""
-    del task, left
-    return (live,)
-
-
-def every_order(task: Task, left: list[int], live: list[int]) -> Iterable[list[int]]:
-    """Also the smallest and the most frequent first, so that items are used up at the same pace; devices before the rest."""
-    wishes, items = task.wishes, task.items
-    smallest = sorted(live, key=lambda index: (not items[index].device, wishes[index].worth))
-    frequent = sorted(live, key=lambda index: (not items[index].device, -left[index] * wishes[index].worth))
-    return live, smallest, frequent
-
-
-def cover(task: Task, left: list[int], supply: Supply, order: Sequence[int], arrange: Arrange = hardest_first) -> list[Bin]:
-    """Machines of the supply that hold what is left of the items in `order`, as bins.
-
-    `left` and `supply` are used up; what has no machine stays. Unused machines are worth as much as new ones here.
-    """
-    made: list[Bin] = []
-    tiers = dict.fromkeys(order, 0)
-    while True:
-        has = [supply.has(kind) for kind in range(len(task.costs))]
-        live = [index for index in order if left[index] and _seeks(task.wishes[index], tiers, index, has)]
-        buys = {index: task.wishes[index].tiers[tiers[index]] for index in live}
-        best = _best(task, left, has, buys, list(arrange(task, left, live)))
-        if best is None:
-            return made
-        kind, holds, free = best
-        count = min(has[kind], *(left[index] // n for index, n in holds))
-        for index, n in holds:
-            left[index] -= n * count
-        supply.take(kind, count)
-        made.append(Bin(free, kind, count, ~kind, holds))
-
-
-def _seeks(wish: Wish, tiers: dict[int, int], index: int, has: Sequence[int]) -> bool:
-    """Go on to the first group of types of which there are machines; whether there is one."""
-    while tiers[index] < len(wish.tiers):
-        if any(has[kind] for kind in wish.tiers[tiers[index]]):
-            return True
-        tiers[index] += 1
-    return False
-
-
-def _best(
-    task: Task, left: list[int], has: Sequence[int], buys: dict[int, frozenset[int]], orders: list[list[int]]
-) -> tuple[int, Holds, Vector] | None:
-    """The machine that holds the most for its cost, the bigger of two equals; and what it holds and has left."""
-    best, best_score = None, 0.0
-    for kind, cost in enumerate(task.costs):
-        wanted = {index for index, kinds in buys.items() if kind in kinds} if has[kind] else None
-        if not wanted:
-            continue
-        for order in orders:
-            holds, worth, free = _filled(task, left, kind, order)
-            score = worth / cost
-            if score * _EQUAL < best_score or wanted.isdisjoint(index for index, _ in holds):
-                continue
-            if best is None or score > best_score * _EQUAL or cost > task.costs[best[0]]:
-                best, best_score = (kind, holds, free), score
-    return best
-
-
-def _filled(task: Task, left: list[int], kind: int, order: Sequence[int]) -> tuple[Holds, float, Vector]:
-    """An unused machine filled in this order: what it holds, what that is worth, and what is still free."""
-    free = list(task.kinds[kind].capacity)
-    items, wishes = task.items, task.wishes
-    holds, worth = [], 0.0
-    for index in order:
-        if kind not in wishes[index].rides:
-            continue
-        n = left[index]
-        for dimension, amount in items[index].need:
-            fit = free[dimension] // amount
-            n = min(n, fit)
-        if n > 0:
-            for dimension, amount in items[index].need:
-                free[dimension] -= amount * n
-            holds.append((index, n))
-            worth += wishes[index].worth * n
-    return tuple(holds), worth, tuple(free)

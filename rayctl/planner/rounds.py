@@ -11,6 +11,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 
 from rayctl.planner.fleet import Bin, Fleet
 from rayctl.planner.gangs import Bundles, seat, sequence
@@ -58,6 +59,12 @@ class Stage:
 
     def settle(self, wanted: Wanted, start: Sequence[int]) -> Settled:
         """Rounds until nothing is missing that can be had, when `start` are added from the beginning."""
+        settled = self.settle_below(inf, wanted, start)
+        assert settled
+        return settled
+
+    def settle_below(self, cost: float, wanted: Wanted, start: Sequence[int]) -> Settled | None:
+        """The same, but None as soon as the added machines cost so much."""
         supply, added = self.supply.copy(), list(start)
         supply.add(start)
         seats = self._seats(wanted, supply)
@@ -66,15 +73,20 @@ class Stage:
             used = fill(seats.used, self.task, left, wanted.order)
             found = cheapest(self.task, left, seats.supply, wanted.order)
             more = found.supply.bought_since(supply)
+            added = list(map(operator.add, added, more))
+            if self.cost(added) >= cost:
+                return None
             if not any(more):
                 break
-            added = list(map(operator.add, added, more))
             supply.add(more)
             seats = seats.beside(supply) if seats.among_the_used else self._seats(wanted, supply)
-        cost = sum(map(operator.mul, self.task.costs, added))
         bins = used + found.made
-        score = seats.seated.count(False), sum(found.left), self._unwished(bins), round(cost, 9), sum(added)
+        score = seats.seated.count(False), sum(found.left), self._unwished(bins), self.cost(added), sum(added)
         return Settled(bins, found.left, seats.seated, added, score)
+
+    def cost(self, machines: Sequence[int]) -> float:
+        """What machines cost, so many of each type."""
+        return round(sum(cost * count for cost, count in zip(self.task.costs, machines, strict=True)), 9)
 
     def _unwished(self, bins: Iterable[Bin]) -> int:
         """How far down in the wishes of what they hold the new machines are: 0 when all are first choices for something."""

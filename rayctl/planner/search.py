@@ -17,7 +17,7 @@ from rayctl.planner.rounds import Settled, Stage, Wanted
 from rayctl.planner.ways import MANY_ITEMS
 
 FEW_MACHINES = 100  # among more, one that could be saved hardly shows in the price
-_TRIES = 40
+_TRIES = 12
 
 
 def pack(stage: Stage, wanted: Wanted) -> Settled:
@@ -69,17 +69,20 @@ def _alone(stage: Stage, wanted: Wanted) -> Iterator[list[int]]:
 
 
 def _searched(stage: Stage, wanted: Wanted, best: Settled) -> Settled:
-    """Take the first neighbour that is better, and go on from there until none is or enough were tried."""
-    tries, better = _TRIES, True
-    while better and tries > 0:
-        better = False
-        for start in chain(_exchanged(stage, best.added), _fewer(best.added)):
-            tried = stage.settle(wanted, start)
-            tries -= 1
-            if tried.score < best.score:
-                best, better = tried, True
-                break
+    """Go on to the first neighbour that is better, and on from there, until none is or enough were tried."""
+    neighbours = _neighbours(stage, best)
+    for _ in range(_TRIES):
+        start = next(neighbours, None)
+        if start is None:
+            break
+        tried = stage.settle_below(stage.cost(best.added), wanted, start)
+        if tried and tried.score < best.score:
+            best, neighbours = tried, _neighbours(stage, tried)
     return best
+
+
+def _neighbours(stage: Stage, settled: Settled) -> Iterator[list[int]]:
+    return chain(_exchanged(stage, settled.added), _fewer(settled.added))
 
 
 def _fewer(counts: Sequence[int]) -> Iterator[list[int]]:

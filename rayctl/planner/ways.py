@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from rayctl.planner.covering import Arrange, cover, every_order, hardest_first
 from rayctl.planner.fleet import Bin
-from rayctl.planner.packing import Arrange, Supply, Task, cover, every_order, hardest_first
+from rayctl.planner.packing import Supply, Task
 
 MANY_ITEMS = 24  # with more kinds of demand, trying several orders costs more than it saves
 
