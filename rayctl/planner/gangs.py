@@ -65,7 +65,7 @@ def seat(bundles: Bundles, bins: list[Bin], task: Task, left: list[int], supply:
         seated = fill(rest + taken, task, left, order)
         seated += cover(task, left, supply, order, every_order)
     else:
-        seated = fill(bins, task, left, order)
+        seated = fill(bins, task, left, order, together=True)
         seated += cover(task, left, supply, order, every_order)
     if not any(left[index] for index in order):
         return seated

@@ -73,13 +73,16 @@ def fulfils(kind: Kind, level: Level) -> bool:
     return all(kind.fulfils[selector] for selector in level)
 
 
-def fill(bins: Sequence[Bin], task: Task, left: list[int], order: Sequence[int]) -> list[Bin]:
-    """The bins with as much of the items in `order` as fits; what does not fit stays in `left`, the count of each item."""
+def fill(bins: Sequence[Bin], task: Task, left: list[int], order: Sequence[int], *, together: bool = False) -> list[Bin]:
+    """The bins with as much of the items in `order` as fits; what does not fit stays in `left`, the count of each item.
+
+    `together`: on as few machines as it goes, instead of where the least is left over.
+    """
     filled = list(bins)
     for depth in range(max((len(task.items[index].levels) for index in order), default=0)):
         for index in order:
             if left[index] and depth < len(task.items[index].levels):
-                _put(filled, task, index, depth, left)
+                _put(filled, task, index, depth, left, together=together)
     return filled
 
 
@@ -104,8 +107,11 @@ def tightest(bins: Sequence[Bin], task: Task, index: int, depth: int) -> list[tu
     return found
 
 
-def _put(bins: list[Bin], task: Task, index: int, depth: int, left: list[int]) -> None:
-    for _, _, fit, place in tightest(bins, task, index, depth):
+def _put(bins: list[Bin], task: Task, index: int, depth: int, left: list[int], *, together: bool) -> None:
+    found = tightest(bins, task, index, depth)
+    if together:
+        found.sort(key=lambda found: (found[0], -min(found[2], left[index])))
+    for _, _, fit, place in found:
         n = left[index]
         if not n:
             return

@@ -294,6 +294,11 @@ def test_spread_uses_several_nodes_where_there_are_some() -> None:
     assert set(found.places[0] or ()) == {"a", "b"}
 
 
+def test_pack_uses_as_few_nodes_as_it_goes() -> None:
+    nodes = (busy("a", SMALL, free=1), busy("b", SMALL, free=1), busy("c", SMALL, free=4))
+    assert decide(BOTH, *nodes, gangs=(gang("PACK", 4, CPU=1),)).places == (("c",) * 4,)
+
+
 def test_gangs_come_before_queued_work() -> None:
     tight = policy(replace(SMALL, max_workers=1), max_workers=1)
     found = decide(tight, pending=(want(4, CPU=1),), gangs=(gang("PACK", 2, CPU=2),))
