@@ -89,7 +89,8 @@ def fill(bins: Sequence[Bin], task: Task, left: list[int], order: Sequence[int],
 def tightest(bins: Sequence[Bin], task: Task, index: int, depth: int) -> list[tuple[bool, bool, int, int]]:
     """The bins that can take an item, best first.
 
-    As (whether an accelerator would lie idle for it, whether the machines are unused, how many fit on each, which bin).
+    As (whether the machines are unused, whether an accelerator would lie idle for it, how many fit on each, which bin).
+    Unused ones come last, so that more of them never change what goes onto the others.
     """
     item, kinds = task.items[index], task.kinds
     level, need = item.levels[depth], item.need
@@ -102,7 +103,7 @@ def tightest(bins: Sequence[Bin], task: Task, index: int, depth: int) -> list[tu
             if n < fit:  # noqa: PLR1730 - the innermost line of all
                 fit = n
         if fit > 0 and (not level or fulfils(kinds[kind], level)):
-            found.append((wasteful[kind], source < 0 and not holds, fit, place))
+            found.append((source < 0 and not holds, wasteful[kind], fit, place))
     found.sort()
     return found
 
@@ -110,7 +111,7 @@ def tightest(bins: Sequence[Bin], task: Task, index: int, depth: int) -> list[tu
 def _put(bins: list[Bin], task: Task, index: int, depth: int, left: list[int], *, together: bool) -> None:
     found = tightest(bins, task, index, depth)
     if together:
-        found.sort(key=lambda found: (found[0], -min(found[2], left[index])))
+        found.sort(key=lambda place: (*place[:2], -min(place[2], left[index])))
     for _, _, fit, place in found:
         n = left[index]
         if not n:

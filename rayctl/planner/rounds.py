@@ -9,6 +9,7 @@ misses nothing. So a plan that was carried out is followed by none, whatever the
 from __future__ import annotations
 
 import operator
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import inf
@@ -79,7 +80,7 @@ class Stage:
             if not any(more):
                 break
             supply.add(more)
-            seats = seats.beside(supply) if seats.among_the_used else self._seats(wanted, supply)
+            seats = seats.beside(supply) if seats.among_the_used(wanted) else self._seats(wanted, supply)
         bins = used + found.made
         score = seats.seated.count(False), sum(found.left), self._unwished(bins), self.cost(added), sum(added)
         return Settled(bins, found.left, seats.seated, added, score)
@@ -125,10 +126,27 @@ class _Seats:
     seated: list[bool]
     supply: Supply
 
-    @property
-    def among_the_used(self) -> bool:
-        """Whether no gang uses a machine that was unused before: then further unused machines change nothing for them."""
-        return all(bin.source >= 0 for bin in self.used)
+    def among_the_used(self, wanted: Wanted) -> bool:
+        """Whether all gangs are where they would be with any number of unused machines more.
+
+        So it is when all have places, none on a machine that was unused, and none that prefers to spread has two bundles
+        on one machine.
+        """
+        if not all(self.seated):
+            return False
+        spread = {
+            index: number
+            for number, (gang, items) in enumerate(wanted.gangs)
+            if gang.strategy == "SPREAD"
+            for index, _ in items
+        }
+        for bin in self.used:
+            if bin.source < 0:
+                return False
+            bundles = Counter(spread[index] for index, each in bin.holds if index in spread for _ in range(each))
+            if any(count > 1 for count in bundles.values()):
+                return False
+        return True
 
     def beside(self, supply: Supply) -> _Seats:
         """The same places, with another supply beside them."""

@@ -295,7 +295,7 @@ def test_spread_uses_several_nodes_where_there_are_some() -> None:
 
 
 def test_pack_uses_as_few_nodes_as_it_goes() -> None:
-    nodes = (busy("a", SMALL, free=1), busy("b", SMALL, free=1), busy("c", SMALL, free=4))
+    nodes = (busy("a", SMALL, free=1), busy("b", SMALL, free=1), busy("c", BIG, free=4))
     assert decide(BOTH, *nodes, gangs=(gang("PACK", 4, CPU=1),)).places == (("c",) * 4,)
 
 

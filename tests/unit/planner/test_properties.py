@@ -139,6 +139,16 @@ def test_a_plan_that_was_carried_out_is_followed_by_none_for_100_turns(snapshot:
         assert not found, f"turn {turn}: {found.launches} {found.removals}"
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from((30, 100)), st.sampled_from((0, 5, 20)), st.integers(0, 1))
+def test_nor_in_big_clusters(seed: int, nodes: int, groups: int, jitter: int) -> None:
+    calm = snapshot_of(scenario(nodes, 5, nodes * 10, gangs=groups, seed=seed, jitter=jitter))
+    carried_out = applied(calm, plan(calm))
+    rng = random.Random(seed)
+    for later in (carried_out, wobbled(carried_out, rng), wobbled(joined(carried_out), rng)):
+        assert not plan(later).launches
+
+
 @many
 @given(snapshots(), st.integers(0, 99))
 def test_within_limits_too(snapshot: Snapshot, seed: int) -> None:
