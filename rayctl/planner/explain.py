@@ -188,7 +188,7 @@ class _Weighing:
         refusal = obstacles.refusal(number, item) or obstacles.limit(number) or self._later(number, item, own, chosen)
         if refusal:
             return Verdict(node_type.name, False, refusal.removeprefix(f"{node_type.name} "))
-        return Verdict(node_type.name, False, f"dearer: {self._share(node_type, item, obstacles)}" if chosen else "not needed")
+        return Verdict(node_type.name, False, self._dearer(node_type, item, obstacles, chosen) if chosen else "not needed")
 
     def _later(self, number: int, item: Item, own: Wish, chosen: set[str]) -> str:
         """Why a type comes after those that were chosen, or after the first choices, where it does."""
@@ -205,10 +205,23 @@ class _Weighing:
             return f"has priority {mine.priority}, {first.name} has {first.priority}"
         return "has the labels of a fall-back only"
 
+    def _dearer(self, node_type: NodeType, item: Item, obstacles: Obstacles, chosen: set[str]) -> str:
+        """A type that would have served as well costs more, by its share of a machine or because the work does not fill one."""
+        types = {other.name: other for other in self.snapshot.policy.types}
+        least = min(self._cost_of_one(types[name], item, obstacles) for name in chosen)
+        if self._cost_of_one(node_type, item, obstacles) > least:
+            return f"dearer: {self._share(node_type, item, obstacles)}"
+        return f"{self._share(node_type, item, obstacles)}, but a whole one ({self._cost(node_type):.3g}) is not filled"
+
     def _share(self, node_type: NodeType, item: Item, obstacles: Obstacles) -> str:
-        cost, kind = costs(self.snapshot.policy)[node_type.name], obstacles.kinds[self._number(node_type.name)]
-        share = max((amount / kind.capacity[dimension] for dimension, amount in item.need), default=0.0)
-        return f"{cost * share:.3g} per hour for one, by its share of a machine"
+        return f"{self._cost_of_one(node_type, item, obstacles):.3g} per hour for one, by its share of a machine"
+
+    def _cost_of_one(self, node_type: NodeType, item: Item, obstacles: Obstacles) -> float:
+        capacity = obstacles.kinds[self._number(node_type.name)].capacity
+        return self._cost(node_type) * max((amount / capacity[dimension] for dimension, amount in item.need), default=0.0)
+
+    def _cost(self, node_type: NodeType) -> float:
+        return costs(self.snapshot.policy)[node_type.name]
 
     def _number(self, name: str) -> int:
         return [node_type.name for node_type in self.snapshot.policy.types].index(name)

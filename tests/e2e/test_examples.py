@@ -25,6 +25,7 @@ from rayctl.operations.validate import validate
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.yaml"))
+ELSEWHERE = ("hosts.yaml", "simulated.yaml")  # tests/lab/test_documents.py; tests/unit/simulation
 STAND_IN = {"head_start_ray_commands": ["true"], "worker_start_ray_commands": ["true"]}
 DEMO = "demo:\n\t.venv/bin/python examples/demo.py\n"  # as in our Makefile, which would install before
 
@@ -69,7 +70,7 @@ def test_an_example_has_no_mistakes(name: str) -> None:
 
 @pytest.mark.ansible
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in EXAMPLES if name != "hosts.yaml"])  # that one: tests/lab/test_documents.py
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in ELSEWHERE])
 def test_an_example_comes_up_once_and_goes_down(name: str, place: Place) -> None:
     place.without_ray(name)
     first = place.shell(f"rayctl up -y examples/{name}")
@@ -144,7 +145,7 @@ def test_a_demo_that_fails_says_so_and_ends_what_it_started(place: Place) -> Non
 
 
 # ---- the documents
-QUICK = {"exit-codes-and-errors": 2, "from-ansible": 8, "limits": 2}  # pages, and more commands than this are on each
+QUICK = {"deciding": 0, "exit-codes-and-errors": 2, "from-ansible": 8, "limits": 2}  # pages, and more commands than this are on each
 WITH_RAY = {"quick-start": 10}
 
 
