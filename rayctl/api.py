@@ -34,6 +34,7 @@ from rayctl.operations.windows import Window
 from rayctl.transport.ports import Forward
 
 if TYPE_CHECKING:
+    from rayctl.operations.explain import Told
     from rayctl.operations.proposal import Proposal
     from rayctl.operations.session import Session
     from rayctl.operations.status import ClusterStatus
@@ -49,7 +50,7 @@ FROM_PYTHON = "from-python.yaml"  # in the cluster's folder on this controller
 
 __all__ = [
     "CommandFailed", "DownOptions", "DownResult", "Forward", "Overrides", "RunOptions", "UpOptions", "UpResult", "Window",
-    "attach", "bootstrap_config", "create_or_update_cluster", "down", "fillout_defaults", "get_head_node_ip",
+    "attach", "bootstrap_config", "create_or_update_cluster", "down", "explain", "fillout_defaults", "get_head_node_ip",
     "get_worker_node_ips", "plan", "restart", "rsync", "rsync_down", "rsync_up", "run", "run_on_cluster", "status", "submit",
     "teardown_cluster", "up",
 ]  # fmt: skip
@@ -355,6 +356,16 @@ def status(
 
     with _session("status", cluster, on_event, overrides) as session:
         return look(session, probe=probe)
+
+
+def explain(cluster: ClusterConfig, *, overrides: Overrides | None = None, on_event: OnEvent = None) -> Told:
+    """What a scaler decides for the cluster as it is now, and why; or, for the path of a saved snapshot, decided then."""
+    from rayctl.operations.explain import of_cluster, of_file
+
+    if isinstance(cluster, str | Path) and (told := of_file(Path(cluster))):
+        return told
+    with _session("explain", cluster, on_event, overrides) as session:
+        return of_cluster(session)
 
 
 # ---- sessions

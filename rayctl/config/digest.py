@@ -37,3 +37,8 @@ def chain(base: str, steps: Iterable[tuple[str, Mapping[str, str]]]) -> list[str
         base = digest(["step", base, command, dict(env)])
         digests.append(base)
     return digests
+
+
+def launch_digest(node_type: str, node_config: Mapping[str, Any]) -> str:
+    """What a machine was launched from; another one means that the file wants another machine now."""
+    return digest(["launch", node_type, dict(node_config)])

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 from rayctl.gcs.view import (
     HEAD_RESOURCE,
+    IMPLICIT_RESOURCE,
     ClusterView,
     Demand,
     Gang,
@@ -30,6 +31,7 @@ T = TypeVar("T")
 # A state newer than this table counts as running: the node is there.
 _STATES: Final = {2: RayState.DEAD, 3: RayState.IDLE, 4: RayState.DRAINING}
 _NOT_IN: Final = 2
+_GROUP: Final = "_PG_"  # begins the label of a node with a bundle of the group
 _DEAD: Final = 1
 _STRATEGIES: Final = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
 
@@ -88,11 +90,16 @@ def _node(node: Any) -> RayNode:
         address=node.node_ip_address,
         state=_STATES.get(node.status, RayState.RUNNING),
         total=plain_resources(node.total_resources),
-        available=plain_resources(node.available_resources),
+        available=plain_resources(node.available_resources) | _implicit(node.available_resources),
         idle_s=node.idle_duration_ms / 1000,
         labels=_sorted(node.labels),
         is_head=HEAD_RESOURCE in node.total_resources,
+        groups=frozenset(key.removeprefix(_GROUP) for key in node.dynamic_labels if key.startswith(_GROUP)),
     )
+
+
+def _implicit(resources: Mapping[str, float]) -> dict[str, float]:
+    return {name: amount for name, amount in sorted(resources.items()) if name.startswith(IMPLICIT_RESOURCE)}
 
 
 def _gang(gang: Any) -> Gang:

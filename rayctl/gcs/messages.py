@@ -40,6 +40,7 @@ message NodeState {
   string ray_node_type_name = 3;
   map<string, double> available_resources = 4;
   map<string, double> total_resources = 5;
+  map<string, string> dynamic_labels = 6;
   int32 status = 8;
   int64 idle_duration_ms = 9;
   string node_ip_address = 10;

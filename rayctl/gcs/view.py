@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 HEAD_RESOURCE = "node:__internal_head__"
+IMPLICIT_RESOURCE = "node:__internal_implicit_resource_"  # every node has 1.0 of each; listed only where some is in use
 _GROUP_RESOURCE = re.compile(r"_group_(\d+_)?([0-9a-f]{32}|[0-9a-f]{36})$")
 
 
@@ -35,7 +36,8 @@ class RayNode:
     """One raylet. `instance_id` and `node_type` are what we gave it at its start, "" for a node that is not ours.
 
     `total` and `available` hold what tasks may ask for (see `plain_resources`); both are empty for a dead node, which
-    Ray does not describe further. `idle_s` counts from the start of the raylet, some seconds before it joined.
+    Ray does not describe further. `idle_s` counts from the start of the raylet, some seconds before it joined. `groups`
+    are the placement groups that have a bundle there.
     """
 
     node_id: str
@@ -48,6 +50,7 @@ class RayNode:
     idle_s: float = 0.0
     labels: Mapping[str, str] = field(default_factory=dict)
     is_head: bool = False
+    groups: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, order=True)

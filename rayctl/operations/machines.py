@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Sequence
 
 from rayctl import plan
-from rayctl.config.digest import digest
+from rayctl.config.digest import launch_digest
 from rayctl.errors import Category, NodeFailure, ProviderError, RayctlError, Unreachable
 from rayctl.events import EventKind
 from rayctl.operations.session import Session
@@ -133,7 +133,7 @@ def _request(session: Session, cluster_id: str, launch: Launch) -> LaunchRequest
     node_config = dict(node_type.node_config)
     return LaunchRequest(
         kind=launch.kind, type=launch.type, slots=_slots(session, cluster_id, launch),
-        launch_digest=digest(["launch", launch.type, node_config]), node_config=node_config,
+        launch_digest=launch_digest(launch.type, node_config), node_config=node_config,
         resources=dict(node_type.resources), labels=dict(node_type.labels),
         tags={"ray-cluster-name": session.name, "ray-node-type": launch.kind.value, "ray-user-node-type": launch.type},
     )  # fmt: skip

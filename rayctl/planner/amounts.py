@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rayctl.gcs.view import IMPLICIT_RESOURCE
+
 GRAINS = 10_000
 GRAIN = 1 / GRAINS
-IMPLICIT = "node:__internal_implicit_resource_"  # Ray: every node has 1.0 of these, and nobody lists them
-
 Vector = tuple[int, ...]
 """Amounts in the order of the dimensions."""
 
@@ -36,7 +36,7 @@ def settled(amount: float | None, missing: int = 0) -> int:
 
 def vector(resources: Mapping[str, float], dimensions: tuple[str, ...]) -> Vector:
     """What a machine has of each dimension."""
-    return tuple([settled(resources.get(name), GRAINS if name.startswith(IMPLICIT) else 0) for name in dimensions])
+    return tuple([settled(resources.get(name), GRAINS if name.startswith(IMPLICIT_RESOURCE) else 0) for name in dimensions])
 
 
 def copies(free: Vector, need: Need) -> int:

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from rayctl.gcs.view import Demand, Gang, LabelRule, Selector, in_placement_group
-from rayctl.planner.amounts import GRAIN, GRAINS, IMPLICIT, Need, Vector, copies, grains, settled, vector
+from rayctl.gcs.view import IMPLICIT_RESOURCE, Demand, Gang, LabelRule, Selector, in_placement_group
+from rayctl.planner.amounts import GRAIN, GRAINS, Need, Vector, copies, grains, settled, vector
 from rayctl.planner.costs import ACCELERATORS, accelerated
 from rayctl.planner.model import Node, NodeType, Status
 
@@ -75,7 +75,9 @@ class Space:
         selectors = {selector for demand in demands for selector in demand.selectors if selector}
         keys = {rule.key for selector in selectors for rule in selector}
         names = tuple(sorted({name for demand in demands for name, amount in demand.shape.items() if amount > 0}))
-        floor = tuple(0.0 if name.startswith(IMPLICIT) else min(d.shape.get(name, 0.0) for d in demands) for name in names)
+        floor = tuple(
+            0.0 if name.startswith(IMPLICIT_RESOURCE) else min(d.shape.get(name, 0.0) for d in demands) for name in names
+        )
         return cls(names, tuple(sorted(selectors)), tuple(sorted(keys)), floor)
 
     def item(self, demand: Demand) -> Item:
@@ -109,7 +111,7 @@ def labels_of(node: Node) -> Mapping[str, str]:
 
 def _is_pinned(resource: str) -> bool:
     """Whether only one particular node, or a placement group's, has this: no new machine would."""
-    return (resource.startswith("node:") and not resource.startswith(IMPLICIT)) or in_placement_group(resource)
+    return (resource.startswith("node:") and not resource.startswith(IMPLICIT_RESOURCE)) or in_placement_group(resource)
 
 
 def _holds(rule: LabelRule, labels: Mapping[str, str]) -> bool:
@@ -187,7 +189,9 @@ def _reported(space: Space, nodes: Iterable[Node], gangs: Iterable[Gang], *, tot
 
 
 def _settled(amounts: tuple[float | None, ...], names: tuple[str, ...]) -> Vector:
-    return tuple([settled(x, GRAINS if name.startswith(IMPLICIT) else 0) for x, name in zip(amounts, names, strict=True)])
+    return tuple(
+        [settled(x, GRAINS if name.startswith(IMPLICIT_RESOURCE) else 0) for x, name in zip(amounts, names, strict=True)]
+    )
 
 
 def _sort(found: Fleet, alike: Mapping[tuple[int, Vector], list[Node]]) -> None:

@@ -145,7 +145,12 @@ def test_a_demo_that_fails_says_so_and_ends_what_it_started(place: Place) -> Non
 
 
 # ---- the documents
-QUICK = {"deciding": 0, "exit-codes-and-errors": 2, "from-ansible": 8, "limits": 2}  # pages, and more commands than this are on each
+QUICK = {
+    "deciding": 0,
+    "exit-codes-and-errors": 2,
+    "from-ansible": 8,
+    "limits": 2,
+}  # pages, and more commands than this are on each
 WITH_RAY = {"quick-start": 10}
 
 

@@ -68,6 +68,24 @@ print("total", total)
 """
 
 
+WAITING_JOB = """\
+import time
+import ray
+
+ray.init(log_to_driver=False)
+
+@ray.remote
+def task():
+    return 1
+
+waiting = [task.options(num_cpus=4).remote() for _ in range(3)]
+spread = ray.util.placement_group([{"CPU": 1, "special": 1}] * 3, strategy="STRICT_SPREAD")
+gold = [task.options(num_cpus=1, resources={"special": 9}, label_selector={"tier": "gold"}).remote() for _ in range(2)]
+print("waiting", flush=True)
+time.sleep(60)
+"""
+
+
 class Cluster:
     """The cluster under test."""
 
@@ -203,6 +221,30 @@ def test_a_killed_raylet_is_started_anew_and_the_others_are_left_alone(cluster: 
     os.kill(cluster.ours("real-worker-1")["raylet"].pid, signal.SIGKILL)
     assert "3 of 3 nodes joined, 1 node changed" in cluster.up().stdout
     assert [cluster.ours(name)["raylet"] for name in ("real-head-1", "real-worker-2")] == others
+
+
+def told_of(cluster: Cluster) -> dict[str, dict[str, Any]]:
+    data = json.loads(cluster.rayctl("explain", str(cluster.file), "--format", "json").stdout)
+    return {asked["asked"]: asked["answer"] for asked in data["asked"]}
+
+
+def test_what_waits_is_told_with_its_reason(cluster: Cluster) -> None:
+    script = cluster.folder / "waiting.py"
+    script.write_text(WAITING_JOB)
+    command = [BIN / "rayctl", "submit", str(cluster.file), str(script)]
+    with subprocess.Popen(command, env=cluster.env, stdout=subprocess.PIPE, text=True) as job:
+        assert job.stdout
+        assert any("waiting" in line for line in job.stdout)
+        end = time.monotonic() + 30
+        while len(told := told_of(cluster)) < 3 and time.monotonic() < end:
+            time.sleep(0.3)
+        job.send_signal(signal.SIGINT)
+    assert told["{CPU: 4} x 3"]["never"] == 3
+    assert told["{CPU: 4} x 3"]["why"] == "no node type can hold it: worker has 1 CPU"
+    assert told["{CPU: 1, special: 9} x 2 on tier in (gold)"]["why"] == "no node type can hold it: worker has 4 special"
+    gang = told["STRICT_SPREAD of {CPU: 1, special: 1} x 3"]
+    assert gang["never"] == 1
+    assert gang["why"].startswith("it needs 3 nodes, and with max_workers 2 there are never so many")
 
 
 def test_workers_come_and_go_while_a_job_runs(cluster: Cluster) -> None:

@@ -28,7 +28,8 @@ def test_words_for_people_and_data_for_programs() -> None:
 @pytest.mark.parametrize(
     ("content", "error", "says"),
     [
-        ("cluster_name: demo", UsageError, "holds no snapshot: it is no JSON"),
+        ('{"kind": "rayctl-snapshot", "version": 1}', UsageError, "is a damaged snapshot: it: "),
+        ('{"kind": "something else"}', UsageError, "`cluster_name` is missing"),
         ('{"kind": "rayctl-snapshot", "version": 9}', StateRefused, "has version 9, and this rayctl reads versions up to 1"),
     ],
 )

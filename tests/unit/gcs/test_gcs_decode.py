@@ -201,3 +201,14 @@ def test_a_stored_request_is_a_list_of_shapes():
 def test_a_stored_request_that_is_no_list_of_shapes_is_refused(value):
     with pytest.raises(ValueError):
         requested_bundles(value)
+
+
+def test_a_node_tells_which_placement_groups_are_on_it():
+    labels = {f"_PG_{GROUP}": "", "other": "x"}
+    assert view(node_states=[{"dynamic_labels": labels}]).nodes[0].groups == frozenset({GROUP})
+
+
+def test_what_is_used_of_an_implicit_resource_is_kept_for_nobody_lists_the_rest():
+    name = "node:__internal_implicit_resource_x"
+    node = view(node_states=[{"total_resources": {"CPU": 1, name: 1}, "available_resources": {"CPU": 1, name: 0.5}}]).nodes[0]
+    assert (node.total, node.available) == ({"CPU": 1.0}, {"CPU": 1.0, name: 0.5})
