@@ -24,6 +24,10 @@ message CheckAliveReply           { string ray_version = 2; }
 message GetClusterIdReply         { bytes cluster_id = 2; }
 message InternalKVGetRequest      { bytes key = 1; bytes namespace = 2; }
 message InternalKVGetReply        { bytes value = 2; }
+message InternalKVPutRequest      { bytes key = 1; bytes value = 2; bool overwrite = 3; bytes namespace = 4; }
+message InternalKVPutReply        { bool added = 2; }
+message InternalKVDelRequest      { bytes key = 1; bytes namespace = 2; }
+message InternalKVDelReply        { int32 deleted_num = 2; }
 
 // Ray 2.6 and later: the autoscaler service
 message GetClusterResourceStateReply { ClusterResourceState cluster_resource_state = 1; }
@@ -60,6 +64,45 @@ message GangResourceRequest {
 }
 message BundleSelector            { repeated ResourceRequest resource_requests = 1; }
 message ClusterResourceConstraint { repeated ResourceRequestByCount resource_requests = 1; }
+message AutoscalingState {
+  int64 autoscaler_state_version = 2;
+  repeated PendingInstanceRequest pending_instance_requests = 3;
+  repeated ResourceRequest infeasible_resource_requests = 4;
+  repeated PendingInstance pending_instances = 7;
+  repeated FailedInstanceRequest failed_instance_requests = 8;
+}
+message PendingInstanceRequest    { string ray_node_type_name = 2; int32 count = 3; int64 request_ts = 4; }
+message PendingInstance {
+  string ray_node_type_name = 2;
+  string instance_id = 3;
+  string ip_address = 4;
+  string details = 5;
+}
+message FailedInstanceRequest {
+  string ray_node_type_name = 2;
+  int32 count = 3;
+  string reason = 4;
+  int64 start_ts = 5;
+  int64 failed_ts = 6;
+}
+message ReportAutoscalingStateRequest { AutoscalingState autoscaling_state = 1; }
+message ReportAutoscalingStateReply { }
+message DrainNodeRequest {
+  bytes node_id = 1;
+  int32 reason = 2;
+  string reason_message = 3;
+  int64 deadline_timestamp_ms = 4;
+}
+message DrainNodeReply            { bool is_accepted = 1; string rejection_reason_message = 2; }
+message ReportClusterConfigRequest { ClusterConfig cluster_config = 1; }
+message ReportClusterConfigReply  { }
+message ClusterConfig             { repeated NodeGroupConfig node_group_configs = 3; }
+message NodeGroupConfig {
+  map<string, uint64> resources = 1;
+  uint32 min_count = 2;
+  int32 max_count = 3;
+  string name = 4;
+}
 
 // Ray 2.5 and before
 message GetAllNodeInfoReply       { repeated GcsNodeInfo node_info_list = 2; }
@@ -105,6 +148,7 @@ _SCALARS: Final = {
     "double": _Field.TYPE_DOUBLE,
     "int64": _Field.TYPE_INT64,
     "uint64": _Field.TYPE_UINT64,
+    "uint32": _Field.TYPE_UINT32,
     "int32": _Field.TYPE_INT32,
     "bool": _Field.TYPE_BOOL,
     "string": _Field.TYPE_STRING,

@@ -22,6 +22,7 @@ from subprocess import DEVNULL, PIPE, STDOUT
 
 import pytest
 
+from rayctl.gcs.autoscaler import AutoscalerClient, Coming, DrainReason, Failed, NodeGroup, Report
 from rayctl.gcs.client import GcsClient, wait_for_nodes
 from rayctl.gcs.errors import GcsUnauthenticated
 from rayctl.gcs.view import ClusterView, Demand, RayState
@@ -49,6 +50,14 @@ held.append(work.options(num_cpus=1, placement_group=group).remote())
 request_resources(bundles=[{"CPU": 1}] * 5 + [{"GPU": 1}])
 print("asked", flush=True)
 sys.stdin.readline()
+"""
+
+
+CONFIG = """
+import ray, sys
+from ray._private.state import state
+ray.init(address=sys.argv[1], log_to_driver=False)
+print(state.get_cluster_config())
 """
 
 
@@ -195,6 +204,115 @@ def test_real_demand_is_read_from_both_protocols(head):
     assert old_view.session_name == view.session_name
     (node,), (old_node,) = view.nodes, old_view.nodes
     assert replace(old_node, idle_s=0, state=node.state) == replace(node, idle_s=0)
+
+
+def printed(head, *command):
+    done = subprocess.run(command, env=head.env, stdin=DEVNULL, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_what_we_report_is_what_ray_status_shows(head):
+    report = Report(
+        coming=(Coming("cpu.od"), Coming("cpu.spot", "i-7", "10.0.0.7", "set-up step 3 of 5")),
+        failed=(Failed("gpu.spot", 1, "no capacity in zone a", time.time() - 5, time.time()),),
+    )
+    with AutoscalerClient(head.address) as client:
+        client.report(report)
+    shown = printed(head, RAY, "status", "-v", "--address", head.address)
+    assert "cpu.od, 1 launching" in shown
+    assert "i-7: cpu.spot, set-up step 3 of 5" in shown
+    assert "gpu.spot: LaunchFailed" in shown
+    assert "no capacity in zone a" in shown
+
+
+def test_libraries_read_which_nodes_there_could_be(head):
+    with AutoscalerClient(head.address) as client:
+        client.describe([NodeGroup("cpu.spot", {"CPU": 8.0}, 0, 5)])
+    shown = printed(head, sys.executable, "-c", CONFIG, head.address)
+    assert 'name: "cpu.spot"' in shown
+    assert "max_count: 5" in shown
+
+
+def test_values_at_the_head_can_be_a_compare_and_set(head):
+    with AutoscalerClient(head.address) as client:
+        assert client.put(b"lease/1", b"ours", namespace=b"rayctl", overwrite=False)
+        assert not client.put(b"lease/1", b"theirs", namespace=b"rayctl", overwrite=False)
+        assert client.get(b"lease/1", namespace=b"rayctl") == b"ours"
+        client.delete(b"lease/1", namespace=b"rayctl")
+        assert client.get(b"lease/1", namespace=b"rayctl") == b""
+
+
+def test_an_idle_node_is_drained_at_once_and_a_busy_one_refuses(head):
+    with worker(head, "i-w") as ready, AutoscalerClient(head.address) as client:
+        node = ready()
+        with busy_on(head, "worker_only"):
+            assert "no longer idle" in refusal(client, node)
+        assert until(lambda: client.drain(node, DrainReason.IDLE, "idle for 300 s") == "")
+        assert until(lambda: all(n.state is RayState.DEAD for n in client.nodes() if n.instance_id == "i-w"))
+        assert [n.instance_id for n in client.nodes() if n.state.alive] == ["i-head"]
+
+
+def refusal(client, node):
+    """The words with which a node refuses, once it knows that it is busy."""
+    words = []
+    until(lambda: words.append(client.drain(node, DrainReason.IDLE, "idle")) or words[-1] != "")
+    return words[-1]
+
+
+def until(happened, deadline_s=30):
+    ends = time.monotonic() + deadline_s
+    while time.monotonic() < ends:
+        if happened():
+            return True
+        time.sleep(0.2)
+    return False
+
+
+@contextmanager
+def worker(head, instance_id):
+    """A second node of the head's cluster, on an address of its own; yields what waits for it."""
+    folder = Path(tempfile.mkdtemp(prefix="rw-", dir="/tmp"))
+    env = head.env | {"RAY_CLOUD_INSTANCE_ID": instance_id, "RAY_NODE_TYPE_NAME": "cpu.spot"}
+    agents = free_ports(4)
+    names = ("dashboard-agent-grpc-port", "dashboard-agent-listen-port", "metrics-export-port", "runtime-env-agent-port")
+    flags = [f"--{name}={value}" for name, value in zip(names, agents, strict=True)]
+    flags += ["--node-ip-address=127.0.0.10", "--num-cpus=1", "--resources", '{"worker_only": 1}', "--min-worker-port=0"]
+    command = [str(RAY), "start", f"--address={head.address}", "--disable-usage-stats", "--max-worker-port=0", *flags]
+    start = subprocess.Popen(command, env=env, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, text=True, start_new_session=True)
+
+    def ready():
+        (node,) = wait_for_nodes(head.address, {instance_id}, deadline_s=60)
+        return node
+
+    try:
+        out, _ = start.communicate(timeout=120)
+        assert start.returncode == 0, out
+        yield ready
+    finally:
+        end_session(start.pid)
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def busy_on(head, resource):
+    """A task that holds a resource, for the length of a `with` block."""
+    script = (
+        "import ray, sys, time\nray.init(address=sys.argv[1], log_to_driver=False)\n"
+        "@ray.remote\ndef hold():\n    time.sleep(600)\n"
+        f"held = hold.options(num_cpus=1, resources={{{resource!r}: 1}}).remote()\n"
+        "time.sleep(2)\nprint('held', flush=True)\nsys.stdin.readline()\n"
+    )
+    driver = subprocess.Popen(
+        [sys.executable, "-c", script, head.address], env=head.env, stdin=PIPE, stdout=PIPE, stderr=STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert any(line.strip() == "held" for line in driver.stdout), "the driver ended"
+        yield
+    finally:
+        end_session(driver.pid)
+        driver.communicate()
 
 
 def test_a_plain_head_with_a_token_lets_in_only_its_bearer_and_stores_the_request():

@@ -61,7 +61,7 @@ def test_every_field_is_numbered_and_typed_as_in_the_installed_ray():
 
 def test_every_line_of_the_protocol_became_a_message_or_a_field():
     built = messages.file_descriptor().message_type
-    assert len(built) == messages.PROTOCOL.count("message ")
+    assert len(built) == messages.PROTOCOL.count("\nmessage ")
     assert sum(len(message.field) for message in built) == messages.PROTOCOL.count(" = ")
 
 
