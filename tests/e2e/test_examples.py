@@ -150,6 +150,7 @@ QUICK = {
     "exit-codes-and-errors": 2,
     "from-ansible": 8,
     "limits": 2,
+    "simulate": 0,
 }  # pages, and more commands than this are on each
 WITH_RAY = {"quick-start": 10}
 
