@@ -179,7 +179,8 @@ def _prices(found: Result) -> str:
 def _waits(waits: Waits) -> str:
     if not waits.starts:
         return "nothing started"
-    return f"half up to {waits.p50:g} s, 95% up to {waits.p95:g} s, all up to {waits.longest:g} s ({waits.starts} starts)"
+    starts = "1 start" if waits.starts == 1 else f"{waits.starts} starts"
+    return f"half up to {waits.p50:g} s, 95% up to {waits.p95:g} s, all up to {waits.longest:g} s ({starts})"
 
 
 def _clock(seconds: float) -> str:

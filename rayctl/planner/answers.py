@@ -137,5 +137,10 @@ def _split(placement: Placement, coming: set[str], launched: Mapping[str, int]) 
     if placement.nodes:
         late = sum(node in coming for node in placement.nodes) if coming else 0
         return len(placement.nodes) - late, late, 0, 0
-    soon = max(0, min(placement.machines, launched.get(placement.type, 0) - placement.first))
+    soon = launched_now(placement, launched)
     return 0, 0, soon, placement.machines - soon
+
+
+def launched_now(placement: Placement, launched: Mapping[str, int]) -> int:
+    """How many of the new machines of a placement are among the first ones of their type, which are launched now."""
+    return max(0, min(placement.machines, launched.get(placement.type, 0) - placement.first))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from math import inf
 from typing import Any
 
 from rayctl.planner.answers import Obstacles
@@ -183,6 +184,8 @@ class _Weighing:
 
     def _verdict(self, number: int, obstacles: Obstacles, item: Item, own: Wish, chosen: set[str]) -> Verdict:
         node_type = self.snapshot.policy.types[number]
+        if node_type.name in chosen and obstacles.refusal(number, item):
+            return Verdict(node_type.name, True, "for another of its bundles")
         if node_type.name in chosen:
             return Verdict(node_type.name, True, self._share(node_type, item, obstacles))
         refusal = obstacles.refusal(number, item) or obstacles.limit(number) or self._later(number, item, own, chosen)
@@ -217,7 +220,10 @@ class _Weighing:
         return f"{self._cost_of_one(node_type, item, obstacles):.3g} per hour for one, by its share of a machine"
 
     def _cost_of_one(self, node_type: NodeType, item: Item, obstacles: Obstacles) -> float:
+        """Infinite for a type that cannot hold it: of a gang's bundles each may be on another type."""
         capacity = obstacles.kinds[self._number(node_type.name)].capacity
+        if any(not capacity[dimension] for dimension, _ in item.need):
+            return inf
         return self._cost(node_type) * max((amount / capacity[dimension] for dimension, amount in item.need), default=0.0)
 
     def _cost(self, node_type: NodeType) -> float:

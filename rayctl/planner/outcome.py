@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rayctl.gcs.view import Demand
-from rayctl.planner.answers import Obstacles, Refusals, tally
+from rayctl.planner.answers import Obstacles, Refusals, launched_now, tally
 from rayctl.planner.model import Answer, Cause, Launch, Plan, Status
 from rayctl.planner.parts import Decided, Part
 from rayctl.planner.wording import demand, gang, listed
@@ -98,18 +98,19 @@ def _gangs_on(decided: Decided, places: Places, name: str) -> list[str]:
 
 
 def _work_on(decided: Decided, name: str) -> list[str]:
+    """What is on the machines of a type that are launched now, those held back left out."""
     counts: Counter[int] = Counter()
     for placement in decided.work.seating.placements:
         if placement.type == name and not placement.nodes:
             for index, each in placement.holds:
-                counts[index] += each * placement.machines
+                counts[index] += each * launched_now(placement, decided.launched)
+    counts = +counts
     return [demand(decided.snapshot.pending[index], count) for index, count in counts.items()]
 
 
 def _answers(decided: Decided, asked: Sequence[Demand], part: Part) -> tuple[Answer, ...]:
     obstacles = Obstacles(decided.snapshot, part.asked.space, part.fleet, decided.launches)
-    launched = {t.name: decided.launches.of(kind) - decided.held[kind] for kind, t in enumerate(decided.launches.types)}
-    found = tally(asked, part.seating.placements, decided.snapshot.nodes, launched)
+    found = tally(asked, part.seating.placements, decided.snapshot.nodes, decided.launched)
     for index, left in enumerate(part.settled.left[: len(asked)]):
         if left:
             item = part.task.items[index]

@@ -68,6 +68,12 @@ class Decided:
     requested: Part
     work: Part
 
+    @property
+    def launched(self) -> dict[str, int]:
+        """How many machines of each type are launched now."""
+        types = enumerate(self.launches.types)
+        return {node_type.name: self.launches.of(kind) - self.held[kind] for kind, node_type in types}
+
 
 def part(snapshot: Snapshot, asked: Asked, nodes: Sequence[Node], launches: Launches, *, totals: bool = False) -> Part:
     """Find places for all that is asked, on these nodes, on those that are to be launched anyway, and on more."""
