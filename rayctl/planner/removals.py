@@ -95,7 +95,6 @@ def _with_outdated(policy: Policy, workers: Sequence[Node], going: dict[str, Rem
             gone[node.id] = _removal(node, Why.OUTDATED, node.outdated)
         else:
             replacements[node.type] += 1
-            there[node.type] += 1
     rest = len(outdated) - (len(gone) - len(going))
     who = "1 outdated node waits for its" if rest == 1 else f"{rest} outdated nodes wait for their"
     waits = (f"{who} turn: {few} may be on {'its' if few == 1 else 'their'} way at once",) if rest else ()

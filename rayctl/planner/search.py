@@ -26,7 +26,7 @@ def pack(stage: Stage, wanted: Wanted) -> Settled:
     if not 0 < sum(best.added) <= FEW_MACHINES or len(wanted.order) > MANY_ITEMS:
         return best
     for beginning in _alone(stage, wanted) if wanted.gangs else ():
-        best = min(best, stage.settle(wanted, beginning), key=_score)
+        best = min(best, _without_spares(stage, wanted, stage.settle(wanted, beginning)), key=_score)
     return _searched(stage, wanted, best)
 
 
@@ -53,8 +53,13 @@ def _score(settled: Settled) -> tuple[int, int, int, float, int]:
 
 def _without_spares(stage: Stage, wanted: Wanted, settled: Settled) -> Settled:
     """Without added machines that hold nothing in the end, unless something else would then be missing."""
-    start = list(map(min, settled.added, _count(stage, settled, bool)))
+    start = _in_use(stage, settled)
     return settled if start == settled.added else min(settled, stage.settle(wanted, start), key=_score)
+
+
+def _in_use(stage: Stage, settled: Settled) -> list[int]:
+    """Of the added machines those that hold something."""
+    return list(map(min, settled.added, _count(stage, settled, bool)))
 
 
 def _alone(stage: Stage, wanted: Wanted) -> Iterator[list[int]]:
@@ -76,7 +81,7 @@ def _searched(stage: Stage, wanted: Wanted, best: Settled) -> Settled:
         if start is None:
             break
         tried = stage.settle_below(stage.cost(best.added), wanted, start)
-        if tried and tried.score < best.score:
+        if tried and tried.score < best.score and tried.added == _in_use(stage, tried):
             best, neighbours = tried, _neighbours(stage, tried)
     return best
 

@@ -60,15 +60,16 @@ def _tried(task: Task, left: list[int], supply: Supply, way: Way) -> Found:
 
 
 def _ways(task: Task, supply: Supply, order: Sequence[int]) -> Iterator[Way]:
-    """Other orders; and machines that are there before others, even where those would fit better."""
+    """Other orders; and unused machines before new ones, even where those would fit better.
+
+    It makes no difference which of the unused ones have joined: a plan must hold when they have.
+    """
     arrangements: list[Arrange] = [hardest_first, every_order] if len(order) <= MANY_ITEMS else [hardest_first]
     for arrange in arrangements[1:]:
         yield partial(_covered, task, order, arrange=arrange)
-    for arrange in arrangements:
-        if any(supply.here):
-            yield partial(_in_turn, task, order, arrange=arrange, turns=(supply.here, supply.unused))
-        if any(supply.unused):
-            yield partial(_in_turn, task, order, arrange=arrange, turns=(supply.unused,))
+    if any(supply.unused):
+        for arrange in arrangements:
+            yield partial(_unused_first, task, order, arrange=arrange)
 
 
 def _ways_of_few(task: Task, order: Sequence[int]) -> Iterator[Way]:
@@ -83,16 +84,10 @@ def _covered(task: Task, order: Sequence[int], left: list[int], supply: Supply, 
     return cover(task, left, supply, order, arrange)
 
 
-def _in_turn(
-    task: Task, order: Sequence[int], left: list[int], supply: Supply, *, arrange: Arrange, turns: Sequence[list[int]]
-) -> list[Bin]:
-    """Of the unused machines first those of the first turn, then those of the second, and in the end all that can be had."""
-    made: list[Bin] = []
+def _unused_first(task: Task, order: Sequence[int], left: list[int], supply: Supply, *, arrange: Arrange) -> list[Bin]:
+    """Unused machines first, and new ones for the rest."""
     none = [0] * len(supply.room)
-    for turn in turns:
-        usable = list(map(min, turn, supply.unused))
-        some = Supply(list(usable), none, 0, none)
-        made += cover(task, left, some, order, arrange)
-        used = map(operator.sub, usable, some.unused)
-        supply.unused = list(map(operator.sub, supply.unused, used))
+    some = Supply(list(supply.unused), none, 0, none)
+    made = cover(task, left, some, order, arrange)
+    supply.unused = some.unused
     return made + cover(task, left, supply, order, arrange)
