@@ -9,7 +9,7 @@ packing.py   demand onto groups of machines, and the machines that are missing
 gangs.py     placement groups, all or nothing
 removals.py  which nodes have to go
 headroom.py  the rule of Ray's first autoscaler
-answers.py   what becomes of each demand, in numbers and words
+answers.py   what becomes of each demand, in numbers and words; refusals.py of gangs without a place
 explain.py   all of it for people
 """
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Amounts of resources as whole numbers of Ray's grain, 1e-4, so that adding them up is exact.
 
-What a node has left wobbles by a grain in Ray's reports. A report within one grain of a thousandth is held to be that
-thousandth; what is asked for is taken as it is.
+What a node has left may be reported a grain off. A report within one grain of a thousandth is held to be that thousandth,
+and another one a grain more than it says; what is asked for is taken as it is.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def settled(amount: float | None, missing: int = 0) -> int:
         return missing
     whole = round(amount * GRAINS)
     off = (whole + 5) % 10 - 5
-    return whole - off if -1 <= off <= 1 else whole
+    return whole - off if -1 <= off <= 1 else whole + 1
 
 
 def vector(resources: Mapping[str, float], dimensions: tuple[str, ...]) -> Vector:

@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from functools import cached_property
 
 from rayctl.gcs.view import Demand
 from rayctl.planner.amounts import GRAINS
-from rayctl.planner.fleet import Fleet, Item, Space, fleet
-from rayctl.planner.gangs import Bundles, seat
+from rayctl.planner.fleet import Fleet, Item, Seen, Space
 from rayctl.planner.launches import Launches
 from rayctl.planner.model import Answer, Node, Placement, Snapshot, Status
-from rayctl.planner.packing import Supply, Task
 from rayctl.planner.wording import amount, listed
+
+NOBODY = "there is no node type that may have workers"
+BUSY = "the nodes that could hold it are busy, and no node type could"
 
 
 class Obstacles:
@@ -30,13 +32,18 @@ class Obstacles:
         """Whether one of it could be held by some type, or by a node that is there if it were empty."""
         if item.pinned or self._unlearnt() or any(self.refusal(number, item) is None for number in range(len(self.types))):
             return True
-        joined = (node for node in self.snapshot.nodes if node.status is not Status.PENDING)
-        return any(self.space.could_hold(node, node.total, item) for node in joined)
+        return any(self.space.could_hold(seen, [item]) for seen in self.joined)
+
+    @cached_property
+    def joined(self) -> Counter[Seen]:
+        """The nodes that joined, as if they were empty."""
+        nodes = (node for node in self.snapshot.nodes if node.status is not Status.PENDING)
+        return Counter(self.space.seen(node, node.total) for node in nodes)
 
     def never(self, item: Item) -> str:
         """Why nothing could ever hold it."""
         refusals = [refusal for n in range(len(self.types)) if (refusal := self.refusal(n, item))]
-        return "no node type can hold it: " + listed(refusals) if refusals else "there is no node type that may have workers"
+        return "no node type can hold it: " + listed(refusals) if refusals else NOBODY
 
     def now(self, items: Sequence[Item]) -> str:
         """Why nothing more can be launched for it now."""
@@ -46,7 +53,10 @@ class Obstacles:
         limits = dict.fromkeys(limit for n in able if (limit := self.limit(n)))
         if able:
             return listed(limits) or "it needs more machines than max_workers allows"
-        return "; ".join(self._unlearnt()) or "the nodes that could hold it are busy, and no node type could"
+        busy = any(self.space.could_hold(seen, items) for seen in self.joined)
+        return "; ".join(self._unlearnt()) or (
+            "the nodes that could hold it are busy, and no node type could" if busy else NOBODY
+        )
 
     def refusal(self, number: int, item: Item) -> str | None:
         """Why a machine of this type could not hold one of it, were it empty."""
@@ -58,7 +68,7 @@ class Obstacles:
                 name = self.space.dimensions[dimension]
                 has = amount(name, kind.capacity[dimension] / GRAINS) if kind.capacity[dimension] else "no"
                 return f"{node_type.name} has {has} {name}"
-        if not any(all(kind.fulfils[selector] for selector in level) for level in item.levels):
+        if not kind.pleases(item):
             return f"{node_type.name} has other labels"
         return None
 
@@ -75,48 +85,6 @@ class Obstacles:
     def _unlearnt(self) -> list[str]:
         unknown = (node_type.name for node_type in self.types if not node_type.resources and node_type.max_workers)
         return [f"what {name} has is learnt from the first one" for name in unknown]
-
-
-class Refusals:
-    """Why gangs have no place; of equal gangs one is looked at."""
-
-    def __init__(self, obstacles: Obstacles, task: Task) -> None:
-        self.obstacles = obstacles
-        self.task = task
-        self._known: dict[object, Answer] = {}
-
-    def answer(self, bundles: Bundles) -> Answer:
-        """Whether the gang can ever have a place, and why not or not now."""
-        key = bundles.gang.strategy, tuple((self.task.items[index], count) for index, count in bundles.items)
-        if key not in self._known:
-            self._known[key] = self._judged(bundles)
-        return self._known[key]
-
-    def _judged(self, bundles: Bundles) -> Answer:
-        items = [self.task.items[index] for index, _ in bundles.items]
-        for item in items:
-            if not self.obstacles.ever(item):
-                return Answer(1, never=1, why=self.obstacles.never(item))
-        if not self._fits_an_empty_cluster(bundles):
-            return Answer(1, never=1, why=self._too_much(bundles))
-        return Answer(1, waiting=1, why=self.obstacles.now(items))
-
-    def _fits_an_empty_cluster(self, bundles: Bundles) -> bool:
-        """Whether the gang would have a place if nothing else ran and all machines were there that may be."""
-        obstacles, policy = self.obstacles, self.obstacles.snapshot.policy
-        others = [node for node in obstacles.snapshot.nodes if not node.worker]
-        there = fleet(obstacles.space, obstacles.types, others, (), totals=True)
-        none = [0] * len(obstacles.types)
-        supply = Supply(none, [node_type.max_workers for node_type in obstacles.types], policy.max_workers, none)
-        task = replace(self.task, kinds=there.kinds)
-        return seat(bundles, there.bins, task, [0] * len(task.items), supply) is not None
-
-    def _too_much(self, bundles: Bundles) -> str:
-        most = self.obstacles.snapshot.policy.max_workers
-        if bundles.gang.strategy == "STRICT_SPREAD":
-            n = sum(bundle.count for bundle in bundles.gang.bundles)
-            return f"it needs {n} nodes, and with max_workers {most} there are never so many that could hold a bundle"
-        return f"with max_workers {most} there is never room for all its bundles"
 
 
 def tally(

@@ -12,6 +12,7 @@ ACCELERATORS = ("GPU", "TPU", "HPU", "NPU", "neuron_cores", "RBLN")  # Ray's nam
 
 # In the proportions of the clouds' price lists: a core, an accelerator, a GiB of memory, per hour.
 _CORE, _DEVICE, _GIB = 0.034, 1.0, 0.0025
+_LEAST = 1e-6
 
 
 def accelerated(resources: Mapping[str, float]) -> bool:
@@ -20,9 +21,9 @@ def accelerated(resources: Mapping[str, float]) -> bool:
 
 
 def prices(types: Iterable[NodeType]) -> dict[str, float]:
-    """A price for each type: its own, else one by its resources at the rate of those that have one."""
+    """A price for each type: its own, else one by its resources at the rate of those that cost something."""
     types = list(types)
-    rates = [node_type.price / by_resources(node_type.resources) for node_type in types if node_type.price is not None]
+    rates = [node_type.price / by_resources(node_type.resources) for node_type in types if node_type.price]
     rate = median(rates) if rates else 1.0
     return {
         node_type.name: by_resources(node_type.resources) * rate if node_type.price is None else node_type.price
@@ -38,5 +39,5 @@ def by_resources(resources: Mapping[str, float]) -> float:
 
 
 def costs(policy: Policy) -> dict[str, float]:
-    """Price and overhead of one machine more, by type."""
-    return {name: price + policy.machine_overhead for name, price in prices(policy.types).items()}
+    """Price and overhead of one machine more, by type; never nothing, so that fewer machines are always better."""
+    return {name: max(price + policy.machine_overhead, _LEAST) for name, price in prices(policy.types).items()}

@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from rayctl.planner import headroom, outcome, removals
-from rayctl.planner.costs import costs
 from rayctl.planner.launches import Launches
 from rayctl.planner.model import Cause, Node, NodeType, Plan, Snapshot, Status
 from rayctl.planner.parts import Asked, Decided, Part, part
@@ -33,7 +32,7 @@ def plan(snapshot: Snapshot) -> Plan:
     launches.minimums(staying, forced.replacements)
     requested = _requested(snapshot, staying, launches)
     work = _work(snapshot, staying, launches)
-    surplus = _headroom(snapshot, staying, launches)
+    surplus = _headroom(snapshot, staying, work, launches)
     held = launches.held_back(policy.upscaling_speed, snapshot.nodes)
     needed = work.seating.needed | requested.seating.needed | _useful(snapshot, work)
     going = forced.going | removals.idle(policy, staying, needed, surplus)
@@ -61,6 +60,7 @@ def _requested(snapshot: Snapshot, nodes: Sequence[Node], launches: Launches) ->
     found = part(snapshot, Asked.of(snapshot.requested, ()), nodes, launches, totals=True)
     for counts in found.added.values():
         launches.add_all(counts, Cause.REQUESTED)
+    _learn(snapshot, found, launches, Cause.REQUESTED)
     return found
 
 
@@ -69,38 +69,48 @@ def _work(snapshot: Snapshot, nodes: Sequence[Node], launches: Launches) -> Part
     found = part(snapshot, Asked.of(snapshot.pending, snapshot.gangs), nodes, launches)
     for cause, counts in found.added.items():
         launches.add_all(counts, cause)
-    if any(left and not wish.tiers for left, wish in zip(found.settled.left, found.task.wishes, strict=True)):
-        _learn(snapshot, launches)
+    _learn(snapshot, found, launches, Cause.DEMAND if any(found.settled.left) else Cause.GANG)
     return found
 
 
-def _learn(snapshot: Snapshot, launches: Launches) -> None:
-    """Work that no type could hold, as far as is known: launch one of each type of which nothing is known."""
+def _learn(snapshot: Snapshot, found: Part, launches: Launches, cause: Cause) -> None:
+    """Launch one of each type of which nothing is known, where it might hold what has no place."""
+    unknown = [kind for kind, node_type in enumerate(launches.types) if not node_type.resources]
+    items = found.without_place() if unknown else []
     there = {node.type for node in snapshot.nodes}
-    for kind, node_type in enumerate(launches.types):
-        if not node_type.resources and node_type.name not in there and not launches.of(kind):
-            launches.add(kind, 1, Cause.DEMAND)
+    for kind in unknown:
+        likes = any(not item.pinned and found.fleet.kinds[kind].pleases(item) for item in items)
+        if likes and launches.types[kind].name not in there and not launches.of(kind):
+            launches.add(kind, 1, cause)
 
 
-def _headroom(snapshot: Snapshot, nodes: Sequence[Node], launches: Launches) -> int | None:
+def _headroom(snapshot: Snapshot, nodes: Sequence[Node], work: Part, launches: Launches) -> int | None:
     """Add what the rule of Ray's first autoscaler wants; how many workers are above it, None without the rule."""
     policy = snapshot.policy
     if policy.utilization is None:
         return None
-    wanted = headroom.target(policy.utilization, policy, snapshot.nodes, queued=bool(snapshot.pending or snapshot.gangs))
+    wanted = headroom.target(policy.utilization, policy, snapshot.nodes, queued=_queued(snapshot, work))
     kinds = {node_type.name: kind for kind, node_type in enumerate(launches.types)}
     workers = sum(node.worker and node.status is not Status.DRAINING for node in nodes) + sum(map(launches.of, kinds.values()))
     room = {name: launches.room[kind] for name, kind in kinds.items()}
-    for name, count in headroom.spread(wanted - workers, nodes, policy.utilization, costs(policy), room).items():
+    last = {name for name in kinds if name in snapshot.setbacks}
+    for name, count in headroom.spread(wanted - workers, nodes, policy, room, last).items():
         launches.add(kinds[name], count, Cause.UTILIZATION)
     return max(0, workers - wanted)
+
+
+def _queued(snapshot: Snapshot, work: Part) -> bool:
+    """Whether any work waits that a node could ever hold; what can never be must not call for nodes."""
+    wishes = work.task.wishes
+    lefts = zip(snapshot.pending, work.settled.left, wishes, strict=False)
+    gangs = ([wishes[index].tiers for index, _ in bundles.items] for bundles in work.asked.gangs)
+    return any(left < demand.count or (left and wish.tiers) for demand, left, wish in lefts) or any(map(all, gangs))
 
 
 def _useful(snapshot: Snapshot, work: Part) -> set[str]:
     """Idle nodes that could hold work which has no place on a node yet."""
     late = {index for bin in work.settled.bins if bin.source < 0 for index, _ in bin.holds}
-    late |= {index for index, left in enumerate(work.settled.left) if left}
-    items = [work.task.items[index] for index in late if index < len(snapshot.pending)]
+    items = list(dict.fromkeys([*(work.asked.items[index] for index in sorted(late)), *work.without_place()]))
     idle = [node for node in snapshot.nodes if node.status is Status.IDLE and node.worker] if items else []
     space = work.asked.space
-    return {node.id for node in idle if any(space.could_hold(node, node.available, item) for item in items)}
+    return {node.id for node in idle if space.could_hold(space.seen(node, node.available), items)}

@@ -136,6 +136,8 @@ class _Weighing:
 
     def __init__(self, snapshot: Snapshot, plan: Plan) -> None:
         self.snapshot, self.plan = snapshot, plan
+        self.costs = costs(snapshot.policy)
+        self.numbers = {node_type.name: number for number, node_type in enumerate(snapshot.policy.types)}
         self.launches = Launches.within(snapshot.policy, snapshot.nodes, snapshot.setbacks)
         for launch in plan.launches:
             for cause, count in launch.causes.items():
@@ -155,7 +157,7 @@ class _Weighing:
         there = fleet(asked.space, self.snapshot.policy.types, (), ())
         found: dict[tuple[object, ...], Explained] = {}
         for bundles, places, answer in zip(asked.gangs, self.plan.places, self.plan.gangs, strict=True):
-            chosen = {place.split(":")[1] for place in places or () if place.startswith("new:")}
+            chosen = {place.split(":", 1)[1].rpartition(":")[0] for place in places or () if place.startswith("new:")}
             item = asked.items[bundles.items[0][0]] if bundles.items else None
             verdicts = self._verdicts(asked, there, item, chosen, answer) if item else ()
             text = gang(bundles.gang)
@@ -176,8 +178,7 @@ class _Weighing:
     def _verdicts(self, asked: Asked, there: Fleet, item: Item, chosen: set[str], answer: Answer) -> tuple[Verdict, ...]:
         if answer.here + answer.coming == answer.count:
             return ()
-        by_name = costs(self.snapshot.policy)
-        own = wish(item, there, [by_name[t.name] for t in there.types], self.snapshot.setbacks)
+        own = wish(item, there, [self.costs[t.name] for t in there.types], self.snapshot.setbacks)
         obstacles = Obstacles(self.snapshot, asked.space, there, self.launches)
         found = [self._verdict(number, obstacles, item, own, chosen) for number in range(len(there.types))]
         return tuple(sorted(found, key=lambda verdict: (not verdict.chosen, verdict.type)))
@@ -227,10 +228,10 @@ class _Weighing:
         return self._cost(node_type) * max((amount / capacity[dimension] for dimension, amount in item.need), default=0.0)
 
     def _cost(self, node_type: NodeType) -> float:
-        return costs(self.snapshot.policy)[node_type.name]
+        return self.costs[node_type.name]
 
     def _number(self, name: str) -> int:
-        return [node_type.name for node_type in self.snapshot.policy.types].index(name)
+        return self.numbers[name]
 
 
 def _sum(one: Answer, other: Answer) -> Answer:

@@ -23,6 +23,10 @@ Level = tuple[int, ...]
 """Selectors, by number, that a node must all fulfil."""
 
 
+Seen = tuple[Vector, tuple[bool, ...]]
+"""What a node has of each dimension, and which selectors it fulfils."""
+
+
 class Kind(NamedTuple):
     """Machines between which labels make no difference. `capacity` is what an unused one has; `groups` are on it already."""
 
@@ -31,6 +35,10 @@ class Kind(NamedTuple):
     accelerated: bool
     groups: frozenset[str] = frozenset()
     capacity: Vector = ()
+
+    def pleases(self, item: Item) -> bool:
+        """Whether the labels are right for some level of an item."""
+        return _pleased(item, self.fulfils)
 
 
 class Bin(NamedTuple):
@@ -60,6 +68,10 @@ class Item(NamedTuple):
     pinned: bool = False
 
 
+def _pleased(item: Item, fulfils: tuple[bool, ...]) -> bool:
+    return any(all(fulfils[selector] for selector in level) for level in item.levels)
+
+
 @dataclass(frozen=True)
 class Space:
     """What amounts and selectors are talked of at all: only what somebody asks for is a dimension."""
@@ -74,7 +86,7 @@ class Space:
         """The space of these demands. `floor`: a node with less of some dimension can take none of them."""
         selectors = {selector for demand in demands for selector in demand.selectors if selector}
         keys = {rule.key for selector in selectors for rule in selector}
-        names = tuple(sorted({name for demand in demands for name, amount in demand.shape.items() if amount > 0}))
+        names = tuple(sorted({name for demand in demands for name, amount in demand.shape.items() if grains(amount) > 0}))
         floor = tuple(
             0.0 if name.startswith(IMPLICIT_RESOURCE) else min(d.shape.get(name, 0.0) for d in demands) for name in names
         )
@@ -83,21 +95,23 @@ class Space:
     def item(self, demand: Demand) -> Item:
         """A demand as an item."""
         index = {name: place for place, name in enumerate(self.dimensions)}
-        need = tuple(sorted((index[name], grains(amount)) for name, amount in demand.shape.items() if amount > 0))
+        names = [name for name, amount in demand.shape.items() if grains(amount) > 0]
+        need = tuple(sorted((index[name], grains(demand.shape[name])) for name in names))
         levels = tuple(self.level(selector) for selector in demand.selectors) or ((),)
-        names = [name for name, amount in demand.shape.items() if amount > 0]
         return Item(need, levels, any(name in ACCELERATORS for name in names), any(map(_is_pinned, names)))
 
     def level(self, selector: Selector) -> Level:
         """A selector as a level; the empty one takes any node."""
         return (self.selectors.index(selector),) if selector else ()
 
-    def could_hold(self, node: Node, amounts: Mapping[str, float], item: Item) -> bool:
-        """Whether a node with these amounts can hold one of an item."""
-        if not copies(vector(amounts, self.dimensions), item.need):
-            return False
-        fulfils = self.fulfils(labels_of(node))
-        return any(all(fulfils[selector] for selector in level) for level in item.levels)
+    def seen(self, node: Node, amounts: Mapping[str, float]) -> Seen:
+        """A node with these amounts, as far as it matters here."""
+        return vector(amounts, self.dimensions), self.fulfils(labels_of(node))
+
+    def could_hold(self, seen: Seen, items: Iterable[Item]) -> bool:
+        """Whether such a node can hold one of any of these items."""
+        free, fulfils = seen
+        return any(copies(free, item.need) and _pleased(item, fulfils) for item in items)
 
     def fulfils(self, labels: Mapping[str, str]) -> tuple[bool, ...]:
         """Which of the selectors a node with these labels fulfils."""
@@ -147,7 +161,7 @@ def fleet(
             if name in names:
                 found.unused[names[name]] += nodes_of
             continue
-        if any((amount or 0.0) < least - GRAIN for amount, least in zip(amounts, space.floor, strict=True)):
+        if any((amount or 0.0) < least - 2 * GRAIN for amount, least in zip(amounts, space.floor, strict=True)):
             continue
         free = _settled(amounts, space.dimensions)
         own = {key: value for key, value in zip(space.label_keys, labels, strict=True) if value}

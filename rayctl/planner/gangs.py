@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from rayctl.gcs.view import Demand, Gang
-from rayctl.planner.covering import cover, every_order
 from rayctl.planner.fleet import Bin, Item, Space
 from rayctl.planner.packing import Supply, Task, fill, into, tightest
+from rayctl.planner.ways import cheapest
 
 
 class Bundles(NamedTuple):
@@ -25,18 +25,21 @@ class Bundles(NamedTuple):
 
 def items_of(gang: Gang, space: Space) -> list[tuple[Item, int]]:
     """The bundles of a gang as items with their counts; of STRICT_PACK one, which is the sum of all."""
-    if gang.strategy == "STRICT_PACK":
-        return [(space.item(_together(gang.bundles)), 1)]
-    return [(space.item(bundle), bundle.count) for bundle in gang.bundles if bundle.count]
+    bundles = [bundle for bundle in gang.bundles if bundle.count > 0]
+    if gang.strategy == "STRICT_PACK" and bundles:
+        return [(_together(bundles, space), 1)]
+    return [(space.item(bundle), bundle.count) for bundle in bundles]
 
 
-def _together(bundles: Sequence[Demand]) -> Demand:
+def _together(bundles: Sequence[Demand], space: Space) -> Item:
+    """All bundles as one item. Its node must be what each of them wants first: fall-backs of one node have no order."""
     shape: dict[str, float] = {}
     for bundle in bundles:
         for name, amount in bundle.shape.items():
             shape[name] = shape.get(name, 0) + amount * bundle.count
-    rules = sorted({rule for bundle in bundles for selector in bundle.selectors[:1] for rule in selector})
-    return Demand(shape, 1, (tuple(rules),) if rules else ())
+    firsts = (selector for bundle in bundles for selector in bundle.selectors[:1])
+    level = tuple(sorted({number for selector in firsts for number in space.level(selector)}))
+    return space.item(Demand(shape, 1))._replace(levels=(level,))
 
 
 def sequence(gangs: Sequence[Gang]) -> list[int]:
@@ -49,10 +52,12 @@ def sequence(gangs: Sequence[Gang]) -> list[int]:
     return sorted(range(len(gangs)), key=key)
 
 
-def seat(bundles: Bundles, bins: list[Bin], task: Task, left: list[int], supply: Supply) -> list[Bin] | None:
+def seat(
+    bundles: Bundles, bins: list[Bin], task: Task, left: list[int], supply: Supply, *, apart: bool = True
+) -> list[Bin] | None:
     """The bins with the gang in them, with new ones from the supply where it needs them; None when it has no place.
 
-    `left` is all zero before and after; of a gang without a place nothing is used.
+    `left` is all zero before and after; of a gang without a place nothing is used. `apart`: SPREAD is heeded where it goes.
     """
     had = supply.copy()
     for index, n in bundles.items:
@@ -60,13 +65,13 @@ def seat(bundles: Bundles, bins: list[Bin], task: Task, left: list[int], supply:
     order = [index for index, _ in bundles.items]
     if bundles.gang.strategy == "STRICT_SPREAD":
         seated = _apart(bundles, bins, task, left, supply)
-    elif bundles.gang.strategy == "SPREAD":
+    elif bundles.gang.strategy == "SPREAD" and apart:
         rest, taken = _one_each(bundles, bins, task, left)
         seated = fill(rest + taken, task, left, order)
-        seated += cover(task, left, supply, order, every_order)
+        seated += _bought(task, left, supply, order)
     else:
         seated = fill(bins, task, left, order, together=True)
-        seated += cover(task, left, supply, order, every_order)
+        seated += _bought(task, left, supply, order)
     if not any(left[index] for index in order):
         return seated
     for index in order:
@@ -77,9 +82,20 @@ def seat(bundles: Bundles, bins: list[Bin], task: Task, left: list[int], supply:
 
 def _apart(bundles: Bundles, bins: list[Bin], task: Task, left: list[int], supply: Supply) -> list[Bin]:
     rest, taken = _one_each(bundles, bins, task, left)
-    for index, _ in bundles.items:
+    # what fewer types can hold comes first, so that others do not take these from it
+    for index, _ in sorted(bundles.items, key=lambda item: len(task.wishes[item[0]].rides)):
         taken += _machines(task, index, left, supply)
     return rest + taken
+
+
+def _bought(task: Task, left: list[int], supply: Supply, order: Sequence[int]) -> list[Bin]:
+    """Machines for what is left; `left` and `supply` are used up."""
+    if not any(left[index] for index in order):
+        return []
+    found = cheapest(task, left, supply, order)
+    left[:] = found.left
+    supply.unused, supply.room, supply.total = found.supply.unused, found.supply.room, found.supply.total
+    return found.made
 
 
 def _one_each(bundles: Bundles, bins: list[Bin], task: Task, left: list[int]) -> tuple[list[Bin], list[Bin]]:

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rayctl.gcs.view import Demand
-from rayctl.planner.answers import Obstacles, Refusals, launched_now, tally
+from rayctl.planner.answers import Obstacles, launched_now, tally
 from rayctl.planner.model import Answer, Cause, Launch, Plan, Status
 from rayctl.planner.parts import Decided, Part
+from rayctl.planner.refusals import Refusals
 from rayctl.planner.wording import demand, gang, listed
 
 Places = tuple[tuple[str, ...] | None, ...]
@@ -35,7 +36,7 @@ def plan(decided: Decided) -> Plan:
 def _places(work: Part) -> Places:
     """Per gang the node of each bundle, in the order of the bundles."""
     found: list[tuple[str, ...] | None] = []
-    for (asked, items), seated in zip(work.asked.gangs, work.settled.seated, strict=True):
+    for (asked, items), seated in zip(work.asked.gangs, work.settled.seats.seated, strict=True):
         places = [place for index, _ in items for place in work.seating.places[index]]
         if asked.strategy == "STRICT_PACK":
             places *= sum(bundle.count for bundle in asked.bundles)
@@ -81,11 +82,15 @@ def _reason(decided: Decided, places: Places, cause: Cause, name: str) -> str:
         case Cause.REQUESTED:
             return f"request_resources() asks for {listed(map(demand, decided.snapshot.requested))}"
         case Cause.GANG:
-            return f"placement groups: {listed(_gangs_on(decided, places, name))}"
+            return f"placement groups: {listed(_gangs_on(decided, places, name)) or _learning(name)}"
         case Cause.UTILIZATION:
             return f"target_utilization_fraction is {policy.utilization.fraction if policy.utilization else 1:g}"
         case Cause.DEMAND:
-            return f"queued work: {listed(_work_on(decided, name)) or f'what {name} has is learnt from the first one'}"
+            return f"queued work: {listed(_work_on(decided, name)) or _learning(name)}"
+
+
+def _learning(name: str) -> str:
+    return f"what {name} has is learnt from the first one"
 
 
 def _gangs_on(decided: Decided, places: Places, name: str) -> list[str]:

@@ -55,6 +55,12 @@ class Part:
     added: Mapping[Cause, Sequence[int]]
     seating: Seating
 
+    def without_place(self) -> list[Item]:
+        """Items of which some have no place, and those of gangs without a place."""
+        plain = [self.asked.items[index] for index in range(len(self.asked.counts)) if self.settled.left[index]]
+        gangs = (bundles for bundles, seated in zip(self.asked.gangs, self.settled.seats.seated, strict=True) if not seated)
+        return plain + [self.asked.items[index] for bundles in gangs for index, _ in bundles.items]
+
 
 @dataclass(frozen=True)
 class Decided:

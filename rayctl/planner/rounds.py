@@ -33,7 +33,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Settled:
-    """How all of it lies in the last round. `left` is per item, `seated` per gang, `added` per type.
+    """How all of it lies in the last round. `left` is per item, `added` per type.
 
     `score` is better when it is lower: gangs and items without a place, machines of types that come later in the wishes of
     all they hold, what the added machines cost, how many they are.
@@ -41,7 +41,7 @@ class Settled:
 
     bins: list[Bin]
     left: list[int]
-    seated: list[bool]
+    seats: Seats
     added: list[int]
     score: tuple[int, int, int, float, int]
 
@@ -58,32 +58,44 @@ class Stage:
         """No machine of any type."""
         return [0] * len(self.task.costs)
 
-    def settle(self, wanted: Wanted, start: Sequence[int]) -> Settled:
-        """Rounds until nothing is missing that can be had, when `start` are added from the beginning."""
-        settled = self.settle_below(inf, wanted, start)
+    def settle(self, wanted: Wanted, start: Sequence[int], ground: Settled | None = None) -> Settled:
+        """Rounds until nothing is missing that can be had, when `start` are added from the beginning.
+
+        `ground`: where the gangs settled with the same start.
+        """
+        settled = self.settle_below(inf, wanted, start, ground)
         assert settled
         return settled
 
-    def settle_below(self, cost: float, wanted: Wanted, start: Sequence[int]) -> Settled | None:
+    def settle_below(self, cost: float, wanted: Wanted, start: Sequence[int], ground: Settled | None = None) -> Settled | None:
         """The same, but None as soon as the added machines cost so much."""
         supply, added = self.supply.copy(), list(start)
         supply.add(start)
-        seats = self._seats(wanted, supply)
+        seats = ground.seats if ground else self._seats(wanted, supply)
         for _ in range(_ROUNDS):
-            left = list(wanted.counts)
-            used = fill(seats.used, self.task, left, wanted.order)
-            found = cheapest(self.task, left, seats.supply, wanted.order)
-            more = found.supply.bought_since(supply)
-            added = list(map(operator.add, added, more))
-            if self.cost(added) >= cost:
+            settled = self._around(seats, wanted, supply, added)
+            if self.cost(settled.added) >= cost:
                 return None
-            if not any(more):
+            if settled.added == added:
                 break
-            supply.add(more)
+            supply.add(list(map(operator.sub, settled.added, added)))
+            added = settled.added
             seats = seats.beside(supply) if seats.among_the_used(wanted) else self._seats(wanted, supply)
+        return settled
+
+    def around(self, ground: Settled, wanted: Wanted) -> Settled:
+        """Plain demand around the gangs where these settled without it. No further round: a gang might lose its place."""
+        return self._around(ground.seats, wanted, ground.seats.supply, ground.added)
+
+    def _around(self, seats: Seats, wanted: Wanted, supply: Supply, added: Sequence[int]) -> Settled:
+        """One round: `added` are there; what it needs beside them is added."""
+        left = list(wanted.counts)
+        used = fill(seats.used, self.task, left, wanted.order)
+        found = cheapest(self.task, left, seats.supply, wanted.order)
+        added = list(map(operator.add, added, found.supply.bought_since(supply)))
         bins = used + found.made
         score = seats.seated.count(False), sum(found.left), self._unwished(bins), self.cost(added), sum(added)
-        return Settled(bins, found.left, seats.seated, added, score)
+        return Settled(bins, found.left, seats, added, score)
 
     def cost(self, machines: Sequence[int]) -> float:
         """What machines cost, so many of each type."""
@@ -102,24 +114,32 @@ class Stage:
     def _depth(self, bin: Bin) -> int:
         return min(self.task.wishes[index].depth(bin.kind) for index, _ in bin.holds)
 
-    def _seats(self, wanted: Wanted, supply: Supply) -> _Seats:
+    def _seats(self, wanted: Wanted, supply: Supply) -> Seats:
+        """Seat the gangs; where not all have places, those that prefer to spread do not, if that helps."""
+        seats = self._seated(wanted, supply, apart=True)
+        if all(seats.seated) or not any(bundles.gang.strategy == "SPREAD" for bundles in wanted.gangs):
+            return seats
+        closer = self._seated(wanted, supply, apart=False)
+        return closer if sum(closer.seated) > sum(seats.seated) else seats
+
+    def _seated(self, wanted: Wanted, supply: Supply, *, apart: bool) -> Seats:
         kinds, bins = self.task.kinds, list(self.fleet.bins)
         bins += [Bin(kinds[kind].capacity, kind, count, ~kind) for kind, count in enumerate(supply.unused) if count]
         rest = replace(supply.copy(), unused=self.nothing())
         seated, left = [False] * len(wanted.gangs), [0] * len(self.task.items)
         for number in sequence([bundles.gang for bundles in wanted.gangs]):
-            found = seat(wanted.gangs[number], bins, self.task, left, rest)
+            found = seat(wanted.gangs[number], bins, self.task, left, rest, apart=apart)
             if found is not None:
                 bins, seated[number] = found, True
         for bin in bins:
             if bin.unused:
                 rest.unused[bin.kind] += bin.machines
         rest.here = list(map(min, supply.here, rest.unused))
-        return _Seats([bin for bin in bins if not bin.unused], seated, rest)
+        return Seats([bin for bin in bins if not bin.unused], seated, rest)
 
 
 @dataclass(frozen=True)
-class _Seats:
+class Seats:
     """Where the gangs are: the bins in use then, which gangs have a place, and what may still be had."""
 
     used: list[Bin]
@@ -148,6 +168,6 @@ class _Seats:
                 return False
         return True
 
-    def beside(self, supply: Supply) -> _Seats:
+    def beside(self, supply: Supply) -> Seats:
         """The same places, with another supply beside them."""
         return replace(self, supply=supply.copy())

@@ -9,6 +9,7 @@ What is missing then is added as always; the cheapest result that places no less
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 
 from rayctl.planner.model import Cause
@@ -17,13 +18,22 @@ from rayctl.planner.rounds import Settled, Stage, Wanted
 from rayctl.planner.ways import MANY_ITEMS
 
 FEW_MACHINES = 100  # among more, one that could be saved hardly shows in the price
+MUCH = 4000  # gangs times groups of nodes: with more, every try takes long
 _TRIES = 12
 
 
 def pack(stage: Stage, wanted: Wanted) -> Settled:
-    """All that is wanted in its place, as far as there are machines for it."""
-    best = _without_spares(stage, wanted, stage.settle(wanted, stage.nothing()))
-    if not 0 < sum(best.added) <= FEW_MACHINES or len(wanted.order) > MANY_ITEMS:
+    """All that is wanted in its place, as far as there are machines for it.
+
+    Gangs settle first and keep their places, whatever plain demand there is beside them.
+    """
+    ground = stage.settle(replace(wanted, counts=[0] * len(wanted.counts), order=()), stage.nothing()) if wanted.gangs else None
+    best = stage.settle(wanted, ground.added if ground else stage.nothing(), ground)
+    best = _without_spares(stage, wanted, best)
+    if ground and sum(best.seats.seated) < sum(ground.seats.seated):
+        return stage.around(ground, wanted)
+    effort = len(wanted.gangs) * (len(stage.fleet.bins) + len(stage.task.costs))
+    if not 0 < sum(best.added) <= FEW_MACHINES or len(wanted.order) > MANY_ITEMS or effort > MUCH:
         return best
     for beginning in _alone(stage, wanted) if wanted.gangs else ():
         best = min(best, _without_spares(stage, wanted, stage.settle(wanted, beginning)), key=_score)

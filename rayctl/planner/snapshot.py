@@ -39,7 +39,7 @@ class Saved:
 def dump(snapshot: Snapshot, cluster: str, taken_at: str) -> str:
     """The text of a snapshot: equal snapshots give equal texts."""
     document = {"version": VERSION, "kind": KIND, "cluster": cluster, "taken_at": taken_at, "snapshot": _plain(snapshot)}
-    return json.dumps(document, indent=1) + "\n"
+    return json.dumps(document, indent=1, allow_nan=False) + "\n"
 
 
 def load(text: str | bytes) -> Saved:

@@ -75,7 +75,7 @@ def _ways(task: Task, supply: Supply, order: Sequence[int]) -> Iterator[Way]:
 def _ways_of_few(task: Task, order: Sequence[int]) -> Iterator[Way]:
     """Where the number of machines is what lacks: what a machine holds counts more and more, its price less and less."""
     for factor in (1, 10, 1000):
-        penalty = factor * max(task.costs)
+        penalty = factor * max(task.costs, default=0.0)
         dearer = replace(task, costs=[cost + penalty for cost in task.costs])
         yield partial(_covered, dearer, order, arrange=every_order)
 

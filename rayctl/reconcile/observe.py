@@ -31,16 +31,16 @@ def snapshot(
     setbacks: Mapping[str, Setback] | None = None,
 ) -> Snapshot:
     """The snapshot. `prices` are the provider's, by type; `setbacks` are what failed of late."""
-    joined = {node.instance_id or node.address: node for node in view.nodes if node.state.alive}
-    nodes = [_ours(config, machine, _taken(joined, machine)) for machine in machines if machine.state not in _GONE]
-    nodes += [_foreign(node) for node in joined.values()]
+    joined = {node.node_id: node for node in view.nodes if node.state.alive}
+    known = {node.instance_id or f"address {node.address}": node.node_id for node in joined.values()}
+    nodes = []
+    for machine in machines:
+        address = f"address {machine.addresses.internal}" if machine.addresses else ""
+        ray = joined.pop(known.get(machine.id) or known.get(address, ""), None)
+        if machine.state not in _GONE:  # Ray takes a while to notice that a machine is gone
+            nodes.append(_ours(config, machine, ray))
+    nodes += map(_foreign, joined.values())
     return Snapshot(policy(config, prices), tuple(nodes), view.pending, view.gangs, view.requested, setbacks or {})
-
-
-def _taken(joined: dict[str, RayNode], machine: Machine) -> RayNode | None:
-    """The node of Ray's that is this machine; it is nobody else's then."""
-    address = machine.addresses.internal if machine.addresses else ""
-    return joined.pop(machine.id, None) or joined.pop(address, None)
 
 
 def _ours(config: ClusterConfig, machine: Machine, ray: RayNode | None) -> Node:

@@ -52,7 +52,7 @@ def upscaling_speed_is_kept(case: Case) -> Found:
 def upscaling_limit(case: Case, name: str) -> int:
     """How many machines of a type may be pending at once."""
     joined = sum(node.type == name and node.status in (Status.RUNNING, Status.IDLE) for node in case.snapshot.nodes)
-    return max(LEAST_UPSCALING, math.ceil(case.policy.upscaling_speed * max(joined, 1)))
+    return max(LEAST_UPSCALING, math.ceil(min(case.policy.upscaling_speed * max(joined, 1), 1e15)))
 
 
 def minimum_is_launched(case: Case) -> Found:

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from rayctl.planner.model import Cause, How, NodeType, Setback, Utilization
+from rayctl.gcs.view import Gang
+from rayctl.planner.model import Cause, How, Node, NodeType, Setback, Status, Utilization
 from tests.unit.planner.tables import (
     BIG,
     GIB,
@@ -492,3 +494,125 @@ def test_a_grain_less_than_a_report_should_say_changes_nothing() -> None:
 def test_memory_is_counted_too() -> None:
     lean = NodeType("lean", {"CPU": 64.0, "memory": 8.0 * GIB}, 10, price=1.0)
     assert launched(decide(policy(lean), pending=(want(4, CPU=1, memory=4 * GIB),))) == {"lean": 2}
+
+
+# ---- odd input
+LABELLED = NodeType("both", {"CPU": 16.0}, 10, labels={"market": "spot", "zone": "a"}, price=0.7)
+
+
+def test_one_node_for_bundles_with_different_selectors_needs_the_labels_of_all() -> None:
+    bundles = (want(1, labelled(market="spot"), CPU=1), want(1, labelled(zone="a"), CPU=1))
+    strict = Gang("g", "STRICT_PACK", bundles)
+    assert launched(decide(policy(SPOT, LABELLED), gangs=(strict,))) == {"both": 1}
+    assert decide(policy(SPOT), gangs=(strict,)).gangs[0].never == 1
+
+
+def test_a_cluster_without_workers_decides_too() -> None:
+    found = decide(policy(max_workers=0), pending=(want(1, CPU=1),), gangs=(gang("PACK", 2, CPU=1),))
+    assert not found
+    assert found.pending[0].why == "the nodes that could hold it are busy, and no node type could"
+    found = decide(policy(max_workers=5), pending=(want(1, CPU=1e6),))
+    assert found.pending[0].why == "there is no node type that may have workers"
+
+
+def test_machines_that_cost_nothing_are_counted_all_the_same() -> None:
+    free = replace(BIG, price=0.0)
+    assert launched(decide(policy(free, machine_overhead=0.0), pending=(want(20, CPU=1),))) == {"big": 2}
+    assert launched(decide(policy(free, replace(SMALL, price=None)), pending=(want(4, CPU=1),))) == {"big": 1}
+
+
+@pytest.mark.parametrize("amount", [0.0, 1e-5])
+def test_amounts_below_rays_grain_are_nothing(amount: float) -> None:
+    assert not decide(BOTH, pending=(want(1, CPU=amount),))
+
+
+def test_any_speed_is_a_speed() -> None:
+    assert launched(decide(policy(SMALL, upscaling_speed=float("inf")), pending=(want(40, CPU=1),))) == {"small": 10}
+
+
+def test_a_gang_without_bundles_needs_nothing() -> None:
+    found = decide(policy(SMALL), gangs=(Gang("g", "STRICT_PACK", ()), Gang("h", "PACK", (want(0, CPU=1),))))
+    assert not found
+    assert [answer.here for answer in found.gangs] == [1, 1]
+
+
+# ---- found by attack: each of these went wrong once
+def test_plain_demand_never_takes_the_machine_that_a_gang_needs() -> None:
+    t0 = NodeType("t0", {"CPU": 2.0, "memory": 4.0}, 2, labels={"zone": "a"}, price=0.5)
+    t1 = NodeType("t1", {"CPU": 4.0}, 2, price=0.5)
+    own = {"CPU": 16.0, "GPU": 1.0}
+    node = Node("x", "foreign", Status.RUNNING, own, own | {"GPU": 0.5}, labels={"zone": "a"}, ours=False)
+    gangs = (
+        Gang("g0", "SPREAD", (want(1, CPU=1), want(1, CPU=4))),
+        Gang("g1", "SPREAD", (want(2, labelled(zone="a"), CPU=1, memory=1),)),
+    )
+    for more in ((), (want(20, CPU=1),)):
+        found = decide(policy(t0, t1, max_workers=3, upscaling_speed=1e9), node, gangs=gangs, pending=more)
+        assert [answer.unplaced for answer in found.gangs] == [0, 0]
+
+
+def test_a_gang_gets_the_bigger_machine_where_only_one_is_allowed() -> None:
+    a, b = NodeType("a", {"CPU": 2.0, "memory": 32.0}, 3, price=0.1), NodeType("b", {"CPU": 8.0, "memory": 32.0}, 2, price=1.0)
+    assert launched(decide(policy(a, b, max_workers=1), gangs=(gang("PACK", 2, CPU=2, memory=3),))) == {"b": 1}
+
+
+def test_bundles_that_one_type_only_can_hold_get_it() -> None:
+    a = NodeType("a", {"CPU": 2.0, "memory": 32.0}, 2, labels={"zone": "a"}, price=0.2)
+    b = NodeType("b", {"CPU": 8.0, "memory": 32.0}, 1, labels={"zone": "a"}, price=0.1)
+    bundles = (want(1, labelled(zone="a"), CPU=2), want(1, CPU=5, memory=3))
+    assert launched(decide(policy(a, b, max_workers=3), gangs=(Gang("g", "STRICT_SPREAD", bundles),))) == {"a": 1, "b": 1}
+
+
+def test_never_is_not_said_of_a_gang_that_fits_a_node_that_is_there() -> None:
+    wide = Node("w", "small", Status.RUNNING, {"CPU": 8.0}, {"CPU": 0.0})
+    found = decide(policy(SMALL), wide, gangs=(gang("PACK", 1, CPU=6),), pending=(want(1, CPU=6),))
+    assert (found.gangs[0].waiting, found.pending[0].waiting) == (1, 1)
+    pinned = Gang("g", "PACK", (want(1, CPU=1), want(1, **{"node:10.0.0.7": 0.01})))
+    assert decide(BOTH, gangs=(pinned,)).gangs[0].waiting == 1
+
+
+@pytest.mark.parametrize("asked", [{"gangs": (gang("PACK", 2, CPU=2),)}, {"requested": (want(2, CPU=2),)}])
+def test_gangs_and_requests_too_are_served_by_types_that_are_learnt(asked: dict[str, Any]) -> None:
+    assert launched(decide(policy(AUTO), **asked)) == {"auto": 1}
+    found = decide(policy(AUTO), pending("a", AUTO), **asked)
+    assert not found
+    assert [answer.never for answer in (*found.gangs, *found.requested)] == [0]
+
+
+def test_nothing_is_launched_to_learn_for_work_that_its_labels_or_its_node_keep_away() -> None:
+    reserved = replace(AUTO, labels={"market": "reserved"})
+    assert not decide(policy(reserved), pending=(want(1, labelled(market="spot"), CPU=1),))
+    assert not decide(policy(AUTO), pending=(want(1, **{"node:10.0.0.7": 0.01}),))
+
+
+def test_a_known_type_at_its_maximum_does_not_keep_others_from_being_learnt() -> None:
+    full = replace(SMALL, max_workers=1)
+    assert launched(decide(policy(full, AUTO), busy("a", full), pending=(want(2, CPU=2),))) == {"auto": 1}
+
+
+@pytest.mark.parametrize("left", [0.3332, 0.3333, 0.3334])
+def test_odd_amounts_a_grain_off_change_nothing_either(left: float) -> None:
+    one = NodeType("one", {"GPU": 1.0}, 5)
+    assert not decide(
+        policy(one), Node("a", "one", Status.RUNNING, {"GPU": 1.0}, {"GPU": left}), pending=(want(1, GPU=0.3333),)
+    )
+
+
+def test_idle_nodes_that_a_waiting_gang_needs_stay() -> None:
+    nodes = (idle("a", SMALL, 1000), idle("b", SMALL, 1000))
+    assert not decide(policy(SMALL), *nodes, gangs=(gang("STRICT_SPREAD", 3, CPU=4),), setbacks={"small": Setback("x", 40)})
+
+
+def test_the_old_rule_leaves_types_that_failed_for_last() -> None:
+    rule = policy(SMALL, BIG, utilization=Utilization(0.5))
+    assert launched(decide(rule, busy("a", SMALL), setbacks={"small": FULL})) == {"big": 2}
+
+
+def test_the_old_rule_wants_no_workers_for_nodes_that_are_not_ours() -> None:
+    foreign = [replace(busy(f"x{n}", SMALL), ours=False) for n in range(4)]
+    assert not decide(policy(SMALL, utilization=Utilization(1.0)), *foreign)
+
+
+def test_the_old_rule_wants_none_for_what_can_never_be() -> None:
+    still = replace(HEAD, available=HEAD.total)
+    assert not decide(policy(SMALL, utilization=Utilization(0.5)), head=still, pending=(want(1, CPU=1000),))

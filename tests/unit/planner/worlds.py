@@ -35,8 +35,8 @@ SELECTORS = ((), (SPOT,), (NOT_SPOT,), (SPOT, NOT_SPOT), (IN_A, ()))
 @st.composite
 def policies(draw: st.DrawFn, *, limits: bool = True, utilization: bool = False) -> Policy:
     """Policies of one to four types; without `limits` there may be any number of machines, at once."""
-    names = draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=4, unique=True))
-    types = tuple(draw(_types(name, limits=limits)) for name in names)
+    names = draw(st.lists(st.sampled_from(NAMES), min_size=0 if limits else 1, max_size=4, unique=True))
+    types = tuple(draw(_types(name, limits=limits, unknown=limits)) for name in names)
     least = sum(node_type.min_workers for node_type in types)
     rule = (
         draw(st.builds(Utilization, st.sampled_from((0.5, 0.8, 1.0)), st.integers(0, 3), st.booleans()))
@@ -53,15 +53,15 @@ def policies(draw: st.DrawFn, *, limits: bool = True, utilization: bool = False)
 
 
 @st.composite
-def _types(draw: st.DrawFn, name: str, *, limits: bool) -> NodeType:
+def _types(draw: st.DrawFn, name: str, *, limits: bool, unknown: bool) -> NodeType:
     most = draw(st.integers(0, 6)) if limits else 10**6
     return NodeType(
         name,
-        RESOURCES[name],
+        {} if unknown and draw(st.integers(0, 9)) == 0 else RESOURCES[name],
         max_workers=most,
         min_workers=min(most, draw(st.sampled_from((0, 0, 1, 2)))),
         labels=draw(st.sampled_from(({}, {"market": "spot"}, {"zone": "a"}, {"market": "on-demand", "zone": "b"}))),
-        price=draw(st.sampled_from((PRICES[name], PRICES[name], None))),
+        price=draw(st.sampled_from((PRICES[name], PRICES[name], None, 0.0))),
         priority=draw(st.sampled_from((0, 0, 0, 1))),
         idle_timeout_s=draw(st.sampled_from((None, None, 30.0))),
     )
@@ -69,10 +69,10 @@ def _types(draw: st.DrawFn, name: str, *, limits: bool) -> NodeType:
 
 @st.composite
 def _nodes(draw: st.DrawFn, number: int, policy: Policy, groups: tuple[str, ...]) -> Node:
-    node_type = draw(st.sampled_from(policy.types))
+    node_type = draw(st.sampled_from(policy.types or (NodeType("gone", RESOURCES["cpu4"], 0),)))
     gone = draw(st.sampled_from((False,) * 9 + (True,)))
     status = draw(st.sampled_from((Status.RUNNING, Status.RUNNING, Status.IDLE, Status.PENDING, Status.DRAINING)))
-    total = dict(node_type.resources)
+    total = dict(node_type.resources or RESOURCES[node_type.name])
     free = draw(st.sampled_from((0.0, 0.25, 0.5, 1.0))) if status is Status.RUNNING else 1.0
     available = {name: float(int(amount * free * 4)) / 4 for name, amount in total.items()}
     joined = status is not Status.PENDING
@@ -101,7 +101,7 @@ def demands(most: int = 12, selectors: bool = True) -> st.SearchStrategy[Demand]
 @st.composite
 def gangs(draw: st.DrawFn, number: int) -> Gang:
     """A placement group of one or two kinds of bundles."""
-    bundles = st.builds(Demand, st.sampled_from(SHAPES[:-1]), st.integers(1, 4), st.sampled_from(SELECTORS[:2]))
+    bundles = st.builds(Demand, st.sampled_from(SHAPES[:-1]), st.integers(1, 4), st.sampled_from(((), (), (SPOT,), (IN_A,))))
     own = draw(st.lists(bundles, min_size=1, max_size=2, unique_by=repr))
     return Gang(f"{number:032x}", draw(st.sampled_from(STRATEGIES)), tuple(own))
 
@@ -113,7 +113,8 @@ def snapshots(draw: st.DrawFn, *, limits: bool = True, most_nodes: int = 8, util
     asked = tuple(draw(gangs(number)) for number in range(draw(st.integers(0, 3))))
     names = tuple(gang.group_id for gang in asked)
     nodes = tuple(draw(_nodes(number, policy, names)) for number in range(draw(st.integers(0, most_nodes))))
-    failed = draw(st.dictionaries(st.sampled_from([t.name for t in policy.types]), _setbacks(), max_size=1)) if limits else {}
+    names_of = [node_type.name for node_type in policy.types] or ["cpu4"]
+    failed = draw(st.dictionaries(st.sampled_from(names_of), _setbacks(), max_size=1)) if limits else {}
     return Snapshot(
         policy,
         (HEAD, *nodes),

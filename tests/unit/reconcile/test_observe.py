@@ -94,3 +94,12 @@ def test_demand_prices_and_setbacks_are_handed_on() -> None:
     assert (found.pending, found.gangs, found.requested) == (view.pending, view.gangs, view.requested)
     assert found.policy.types[0].price == 0.3
     assert found.setbacks == {"small": Setback("no capacity")}
+
+
+def test_foreign_nodes_on_one_address_are_not_one() -> None:
+    found = seen(ray=(replace(RAY, node_id="aa", instance_id=""), replace(RAY, node_id="bb", instance_id="")))
+    assert [node.id for node in found] == ["aa", "bb"]
+
+
+def test_a_machine_that_is_gone_is_no_foreign_node_while_ray_has_not_noticed() -> None:
+    assert seen(replace(MACHINE, state=NodeState.TERMINATED), ray=(RAY,)) == ()
