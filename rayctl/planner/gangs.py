@@ -82,10 +82,14 @@ def seat(
 
 def _apart(bundles: Bundles, bins: list[Bin], task: Task, left: list[int], supply: Supply) -> list[Bin]:
     rest, taken = _one_each(bundles, bins, task, left)
-    # what fewer types can hold comes first, so that others do not take these from it
-    for index, _ in sorted(bundles.items, key=lambda item: len(task.wishes[item[0]].rides)):
+    for index, _ in _choosiest_first(bundles, task):
         taken += _machines(task, index, left, supply)
     return rest + taken
+
+
+def _choosiest_first(bundles: Bundles, task: Task) -> list[tuple[int, int]]:
+    """What fewer types can hold comes first, so that others do not take these from it."""
+    return sorted(bundles.items, key=lambda item: len(task.wishes[item[0]].rides))
 
 
 def _bought(task: Task, left: list[int], supply: Supply, order: Sequence[int]) -> list[Bin]:
@@ -103,7 +107,7 @@ def _one_each(bundles: Bundles, bins: list[Bin], task: Task, left: list[int]) ->
     rest, taken = list(bins), list[Bin]()
     depths = max((len(task.items[index].levels) for index, _ in bundles.items), default=0)
     for depth in range(depths):
-        for index, _ in bundles.items:
+        for index, _ in _choosiest_first(bundles, task):
             if depth >= len(task.items[index].levels):
                 continue
             for *_, place in tightest(rest, task, index, depth):

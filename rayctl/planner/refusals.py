@@ -69,14 +69,19 @@ class Refusals:
     def _hosts(self, able: Callable[[Seen], bool], worth: Callable[[Seen], int]) -> int:
         """What all nodes that are able can ever be worth together, the best ones first; rather too much than too little."""
         obstacles, policy = self.obstacles, self.obstacles.snapshot.policy
+        kinds = {kind.name: (kind.capacity, kind.fulfils) for kind in obstacles.kinds}
         others: Counter[Seen] = Counter()
         workers: Counter[Seen] = Counter()
+        for node_type in obstacles.types:
+            workers[kinds[node_type.name]] += node_type.max_workers
         for node in obstacles.snapshot.nodes:
-            if node.status is not Status.PENDING:
-                (workers if node.worker else others)[obstacles.space.seen(node, node.total)] += 1
-        kinds = [(kind.capacity, kind.fulfils) for kind in obstacles.kinds]
-        for seen, node_type in zip(kinds, obstacles.types, strict=True):
-            workers[seen] = max(workers[seen], node_type.max_workers)
+            if node.status is Status.PENDING:
+                continue
+            seen = obstacles.space.seen(node, node.total)
+            if not node.worker:
+                others[seen] += 1
+            elif seen != kinds.get(node.type):  # it is not as its type says
+                workers[seen] += 1
         room = max(policy.max_workers, sum(node.worker for node in obstacles.snapshot.nodes))
         found = sum(worth(seen) * count for seen, count in others.items() if able(seen))
         for seen, count in sorted(workers.items(), key=lambda pair: -worth(pair[0])):

@@ -80,7 +80,10 @@ class Stage:
                 break
             supply.add(list(map(operator.sub, settled.added, added)))
             added = settled.added
-            seats = seats.beside(supply) if seats.among_the_used(wanted) else self._seats(wanted, supply)
+            again = seats.beside(supply) if seats.among_the_used(wanted) else self._seats(wanted, supply)
+            if sum(again.seated) < sum(seats.seated):  # a gang's own machine tempts another one: Ray will sort it out
+                break
+            seats = again
         return settled
 
     def around(self, ground: Settled, wanted: Wanted) -> Settled:
