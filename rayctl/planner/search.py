@@ -30,14 +30,20 @@ def pack(stage: Stage, wanted: Wanted) -> Settled:
     ground = stage.settle(replace(wanted, counts=[0] * len(wanted.counts), order=()), stage.nothing()) if wanted.gangs else None
     best = stage.settle(wanted, ground.added if ground else stage.nothing(), ground)
     best = _without_spares(stage, wanted, best)
-    if ground and sum(best.seats.seated) < sum(ground.seats.seated):
+    if ground and not _seats_all_of(ground, best):
         return stage.around(ground, wanted)
     effort = len(wanted.gangs) * (len(stage.fleet.bins) + len(stage.task.costs))
     if not 0 < sum(best.added) <= FEW_MACHINES or len(wanted.order) > MANY_ITEMS or effort > MUCH:
         return best
     for beginning in _alone(stage, wanted) if wanted.gangs else ():
-        best = min(best, _without_spares(stage, wanted, stage.settle(wanted, beginning)), key=_score)
+        tried = _without_spares(stage, wanted, stage.settle(wanted, beginning))
+        best = min(best, tried, key=_score) if _seats_all_of(best, tried) else best
     return _searched(stage, wanted, best)
+
+
+def _seats_all_of(before: Settled, after: Settled) -> bool:
+    """Whether every gang that had a place has one."""
+    return all(has for had, has in zip(before.seats.seated, after.seats.seated, strict=True) if had)
 
 
 def by_cause(stage: Stage, wanted: Wanted, settled: Settled) -> dict[Cause, list[int]]:
@@ -91,7 +97,7 @@ def _searched(stage: Stage, wanted: Wanted, best: Settled) -> Settled:
         if start is None:
             break
         tried = stage.settle_below(stage.cost(best.added), wanted, start)
-        if tried and tried.score < best.score and tried.added == _in_use(stage, tried):
+        if tried and tried.score < best.score and tried.added == _in_use(stage, tried) and _seats_all_of(best, tried):
             best, neighbours = tried, _neighbours(stage, tried)
     return best
 
