@@ -3,7 +3,8 @@
 
 One round packs gangs and demand onto the nodes there are and finds machines for the rest. The next round packs again, as if
 those machines were there: that is what the next decision will see. What is then still missing is added, and the last round
-misses nothing. So a plan that was carried out is followed by none, whatever the packing does.
+misses nothing. So a plan that was carried out is followed by none, though packing is greedy. Rounds end early only where
+the next one would take a gang's place away: that is worse than a plan that may be followed by another.
 """
 
 from __future__ import annotations
