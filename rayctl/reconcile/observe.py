@@ -8,7 +8,7 @@ is not ours.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 from rayctl.config.digest import launch_digest
 from rayctl.config.model import ClusterConfig
@@ -24,7 +24,7 @@ _GONE = (NodeState.TERMINATED, NodeState.STOPPED)
 
 def snapshot(
     config: ClusterConfig,
-    machines: Iterable[Machine],
+    machines: Collection[Machine],
     view: ClusterView,
     *,
     prices: Mapping[str, float] | None = None,
@@ -39,7 +39,9 @@ def snapshot(
         ray = joined.pop(known.get(machine.id) or known.get(address, ""), None)
         if machine.state not in _GONE:  # Ray takes a while to notice that a machine is gone
             nodes.append(_ours(config, machine, ray))
-    nodes += map(_foreign, joined.values())
+    ours = {machine.id for machine in machines}
+    # what is left with an id of ours is a raylet that died and was started anew, before Ray notices
+    nodes += [_foreign(node) for node in joined.values() if node.instance_id not in ours]
     return Snapshot(policy(config, prices), tuple(nodes), view.pending, view.gangs, view.requested, setbacks or {})
 
 

@@ -135,7 +135,11 @@ def test_who_logs_in_gets_to_the_cluster_by_what_up_says_at_its_end(cluster: Ray
     login = next(line for line in lines if line.startswith("ssh -F "))
     variables = next(line for line in lines if line.startswith(". "))
     typed = f"{variables}\nray status\n"
-    assert cluster.run(*shlex.split(login), "bash -l", stdin=None, input=typed).stdout.count(REACHED) == 1
+
+    def told() -> int:
+        return cluster.run(*shlex.split(login), "bash -l", stdin=None, input=typed).stdout.count(REACHED)
+
+    wait_for(lambda: told() == 1, 20, "Ray has a status to tell")  # it takes some seconds to have the first
 
 
 def test_on_a_worker_too(cluster: RayCluster) -> None:

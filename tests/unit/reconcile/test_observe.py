@@ -103,3 +103,8 @@ def test_foreign_nodes_on_one_address_are_not_one() -> None:
 
 def test_a_machine_that_is_gone_is_no_foreign_node_while_ray_has_not_noticed() -> None:
     assert seen(replace(MACHINE, state=NodeState.TERMINATED), ray=(RAY,)) == ()
+
+
+def test_a_raylet_that_was_started_anew_is_one_node_though_ray_still_lists_the_dead_one() -> None:
+    (found,) = seen(MACHINE, ray=(replace(RAY, node_id="aa"), replace(RAY, node_id="bb", available={"CPU": 1.0})))
+    assert (found.id, found.ours, found.available) == ("i-1", True, {"CPU": 1.0})
