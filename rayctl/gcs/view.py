@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 HEAD_RESOURCE = "node:__internal_head__"
+GROUP_LABEL = "ray.io/node-group"  # a label that Ray gives every node: its node type
 IMPLICIT_RESOURCE = "node:__internal_implicit_resource_"  # every node has 1.0 of each; listed only where some is in use
 _GROUP_RESOURCE = re.compile(r"_group_(\d+_)?([0-9a-f]{32}|[0-9a-f]{36})$")
 
@@ -61,6 +62,10 @@ class LabelRule:
     values: tuple[str, ...]
     negated: bool = False
 
+    def holds(self, labels: Mapping[str, str]) -> bool:
+        """Whether these labels fulfil it. Ray's way: without the label `not in` is fulfilled, and `in` is not."""
+        return (labels.get(self.key) in self.values) != self.negated
+
 
 Selector = tuple[LabelRule, ...]
 """Rules that a node must all fulfil; the empty selector takes any node."""
@@ -89,6 +94,21 @@ class Gang:
     strategy: str
     bundles: tuple[Demand, ...]
 
+    def parts(self) -> tuple[Demand, ...]:
+        """What has to find a place: each bundle by itself, of STRICT_PACK all bundles as one request.
+
+        One node must be what each of them wants first; fall-backs of several bundles have no order among each other.
+        """
+        bundles = tuple(bundle for bundle in self.bundles if bundle.count > 0)
+        if self.strategy != "STRICT_PACK" or not bundles:
+            return bundles
+        shape: dict[str, float] = {}
+        for bundle in bundles:
+            for name, amount in bundle.shape.items():
+                shape[name] = shape.get(name, 0.0) + amount * bundle.count
+        rules = sorted({rule for bundle in bundles for selector in bundle.selectors[:1] for rule in selector})
+        return (Demand(shape, 1, (tuple(rules),) if rules else ()),)
+
 
 @dataclass(frozen=True)
 class ClusterView:
@@ -104,6 +124,11 @@ class ClusterView:
     pending: tuple[Demand, ...] = ()
     gangs: tuple[Gang, ...] = ()
     requested: tuple[Demand, ...] = ()
+
+
+def with_group(node_type: str, labels: Mapping[str, str]) -> dict[str, str]:
+    """A node's labels, with the one that Ray gives it by its type."""
+    return {GROUP_LABEL: node_type, **labels}
 
 
 def in_placement_group(resource: str) -> bool:

@@ -7,7 +7,7 @@ and another one a grain more than it says; what is asked for is taken as it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from rayctl.gcs.view import IMPLICIT_RESOURCE
 
@@ -25,7 +25,7 @@ def grains(amount: float) -> int:
     return round(amount * GRAINS)
 
 
-def settled(amount: float | None, missing: int = 0) -> int:
+def settled(amount: float | None, missing: int) -> int:
     """An amount that was reported; `missing` where nothing was."""
     if amount is None:
         return missing
@@ -34,9 +34,10 @@ def settled(amount: float | None, missing: int = 0) -> int:
     return whole - off if -1 <= off <= 1 else whole + 1
 
 
-def vector(resources: Mapping[str, float], dimensions: tuple[str, ...]) -> Vector:
-    """What a machine has of each dimension."""
-    return tuple([settled(resources.get(name), GRAINS if name.startswith(IMPLICIT_RESOURCE) else 0) for name in dimensions])
+def vector(amounts: Iterable[float | None], dimensions: Iterable[str]) -> Vector:
+    """What a machine has of each dimension, from the amounts that were reported of each."""
+    missing = [GRAINS if name.startswith(IMPLICIT_RESOURCE) else 0 for name in dimensions]
+    return tuple(map(settled, amounts, missing))
 
 
 def copies(free: Vector, need: Need) -> int:

@@ -68,7 +68,7 @@ class Obstacles:
                 name = self.space.dimensions[dimension]
                 has = amount(name, kind.capacity[dimension] / GRAINS) if kind.capacity[dimension] else "no"
                 return f"{node_type.name} has {has} {name}"
-        if not kind.pleases(item):
+        if item.depth(kind.fulfils) is None:
             return f"{node_type.name} has other labels"
         return None
 

@@ -79,7 +79,7 @@ def _learn(snapshot: Snapshot, found: Part, launches: Launches, cause: Cause) ->
     items = found.without_place() if unknown else []
     there = {node.type for node in snapshot.nodes}
     for kind in unknown:
-        likes = any(not item.pinned and found.fleet.kinds[kind].pleases(item) for item in items)
+        likes = any(not item.pinned and item.depth(found.fleet.kinds[kind].fulfils) is not None for item in items)
         if likes and launches.types[kind].name not in there and not launches.of(kind):
             launches.add(kind, 1, cause)
 

@@ -106,7 +106,8 @@ def explain(snapshot: Snapshot, plan: Plan) -> Explanation:
     """What was decided from a snapshot, and why. `plan` is the plan of that snapshot."""
     snapshot = replace(snapshot, policy=replace(snapshot.policy, types=learnt(snapshot)))
     weighing = _Weighing(snapshot, plan)
-    asked = (*weighing.demands(), *weighing.gangs(), *weighing.requests())
+    work = Asked.of(snapshot.pending, snapshot.gangs)
+    asked = (*weighing.demands(work), *weighing.gangs(work), *weighing.requests(Asked.of(snapshot.requested, ())))
     return Explanation(_cluster(snapshot), _costs(snapshot), asked, plan)
 
 
@@ -143,17 +144,15 @@ class _Weighing:
             for cause, count in launch.causes.items():
                 self.launches.add(self._number(launch.type), count, cause)
 
-    def demands(self) -> Iterator[Explained]:
-        asked = Asked.of(self.snapshot.pending, self.snapshot.gangs)
+    def demands(self, asked: Asked) -> Iterator[Explained]:
         there = fleet(asked.space, self.snapshot.policy.types, (), ())
         for index, (pending, answer) in enumerate(zip(self.snapshot.pending, self.plan.pending, strict=True)):
             chosen = {p.type for p in self.plan.placements if not p.nodes and any(item == index for item, _ in p.holds)}
             verdicts = self._verdicts(asked, there, asked.items[index], chosen, answer)
             yield Explained("demand", demand(pending), answer, verdicts)
 
-    def gangs(self) -> Iterator[Explained]:
+    def gangs(self, asked: Asked) -> Iterator[Explained]:
         """Equal gangs with equal answers are told once."""
-        asked = Asked.of(self.snapshot.pending, self.snapshot.gangs)
         there = fleet(asked.space, self.snapshot.policy.types, (), ())
         found: dict[tuple[object, ...], Explained] = {}
         for bundles, places, answer in zip(asked.gangs, self.plan.places, self.plan.gangs, strict=True):
@@ -168,8 +167,7 @@ class _Weighing:
             n = explained.answer.count
             yield replace(explained, asked=f"{explained.asked}{f' ({n} times)' if n > 1 else ''}")
 
-    def requests(self) -> Iterator[Explained]:
-        asked = Asked.of(self.snapshot.requested, ())
+    def requests(self, asked: Asked) -> Iterator[Explained]:
         there = fleet(asked.space, self.snapshot.policy.types, (), ())
         for item, request, answer in zip(asked.items, self.snapshot.requested, self.plan.requested, strict=True):
             verdicts = self._verdicts(asked, there, item, set(), answer) if answer.unplaced else ()

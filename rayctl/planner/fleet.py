@@ -12,16 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from rayctl.gcs.view import IMPLICIT_RESOURCE, Demand, Gang, LabelRule, Selector, in_placement_group
-from rayctl.planner.amounts import GRAIN, GRAINS, Need, Vector, copies, grains, settled, vector
+from rayctl.gcs.view import IMPLICIT_RESOURCE, Demand, Gang, Selector, in_placement_group, with_group
+from rayctl.planner.amounts import GRAIN, Need, Vector, copies, grains, vector
 from rayctl.planner.costs import ACCELERATORS, accelerated
 from rayctl.planner.model import Node, NodeType, Status
 
-GROUP_LABEL = "ray.io/node-group"  # a label that Ray gives every node: its node type
-
 Level = tuple[int, ...]
 """Selectors, by number, that a node must all fulfil."""
-
 
 Seen = tuple[Vector, tuple[bool, ...]]
 """What a node has of each dimension, and which selectors it fulfils."""
@@ -35,10 +32,6 @@ class Kind(NamedTuple):
     accelerated: bool
     groups: frozenset[str] = frozenset()
     capacity: Vector = ()
-
-    def pleases(self, item: Item) -> bool:
-        """Whether the labels are right for some level of an item."""
-        return _pleased(item, self.fulfils)
 
 
 class Bin(NamedTuple):
@@ -67,9 +60,13 @@ class Item(NamedTuple):
     device: bool
     pinned: bool = False
 
+    def pleased(self, fulfils: Sequence[bool], depth: int) -> bool:
+        """Whether a node that fulfils these selectors is right for the level of this depth."""
+        return all(fulfils[selector] for selector in self.levels[depth])
 
-def _pleased(item: Item, fulfils: tuple[bool, ...]) -> bool:
-    return any(all(fulfils[selector] for selector in level) for level in item.levels)
+    def depth(self, fulfils: Sequence[bool]) -> int | None:
+        """The first level for which such a node is right."""
+        return next((depth for depth in range(len(self.levels)) if self.pleased(fulfils, depth)), None)
 
 
 @dataclass(frozen=True)
@@ -104,33 +101,27 @@ class Space:
         """A selector as a level; the empty one takes any node."""
         return (self.selectors.index(selector),) if selector else ()
 
+    def vector(self, resources: Mapping[str, float]) -> Vector:
+        """What a machine with these resources has of each dimension."""
+        return vector(map(resources.get, self.dimensions), self.dimensions)
+
     def seen(self, node: Node, amounts: Mapping[str, float]) -> Seen:
         """A node with these amounts, as far as it matters here."""
-        return vector(amounts, self.dimensions), self.fulfils(labels_of(node))
+        return self.vector(amounts), self.fulfils(with_group(node.type, node.labels))
 
     def could_hold(self, seen: Seen, items: Iterable[Item]) -> bool:
         """Whether such a node can hold one of any of these items."""
         free, fulfils = seen
-        return any(copies(free, item.need) and _pleased(item, fulfils) for item in items)
+        return any(copies(free, item.need) and item.depth(fulfils) is not None for item in items)
 
     def fulfils(self, labels: Mapping[str, str]) -> tuple[bool, ...]:
         """Which of the selectors a node with these labels fulfils."""
-        return tuple(all(_holds(rule, labels) for rule in selector) for selector in self.selectors)
-
-
-def labels_of(node: Node) -> Mapping[str, str]:
-    """A node's labels, the one that Ray gives by its type included."""
-    return {GROUP_LABEL: node.type} | dict(node.labels)
+        return tuple(all(rule.holds(labels) for rule in selector) for selector in self.selectors)
 
 
 def _is_pinned(resource: str) -> bool:
     """Whether only one particular node, or a placement group's, has this: no new machine would."""
     return (resource.startswith("node:") and not resource.startswith(IMPLICIT_RESOURCE)) or in_placement_group(resource)
-
-
-def _holds(rule: LabelRule, labels: Mapping[str, str]) -> bool:
-    """Ray's rule: a node without the label fulfils `not in` and fails `in`."""
-    return (labels.get(rule.key) in rule.values) != rule.negated
 
 
 @dataclass
@@ -163,9 +154,9 @@ def fleet(
             continue
         if any((amount or 0.0) < least - 2 * GRAIN for amount, least in zip(amounts, space.floor, strict=True)):
             continue
-        free = _settled(amounts, space.dimensions)
+        free = vector(amounts, space.dimensions)
         own = {key: value for key, value in zip(space.label_keys, labels, strict=True) if value}
-        kind = Kind(name, space.fulfils({GROUP_LABEL: name} | own), accelerated(nodes_of[0].total), groups)
+        kind = Kind(name, space.fulfils(with_group(name, own)), accelerated(nodes_of[0].total), groups)
         number = numbers.setdefault(kind, len(kinds))
         if number == len(kinds):
             kinds.append(kind)
@@ -175,9 +166,8 @@ def fleet(
 
 
 def _kind(space: Space, node_type: NodeType) -> Kind:
-    labels = {GROUP_LABEL: node_type.name} | dict(node_type.labels)
-    capacity = vector(node_type.resources, space.dimensions)
-    return Kind(node_type.name, space.fulfils(labels), accelerated(node_type.resources), capacity=capacity)
+    fulfils = space.fulfils(with_group(node_type.name, node_type.labels))
+    return Kind(node_type.name, fulfils, accelerated(node_type.resources), capacity=space.vector(node_type.resources))
 
 
 _Report = tuple[str, tuple[float | None, ...] | None, tuple[str, ...], frozenset[str]]
@@ -200,12 +190,6 @@ def _reported(space: Space, nodes: Iterable[Node], gangs: Iterable[Gang], *, tot
         labels = tuple([node.labels.get(key, "") for key in keys]) if keys else ()
         found[node.type, amounts, labels, node.groups & wanted if node.groups else nowhere].append(node)
     return found
-
-
-def _settled(amounts: tuple[float | None, ...], names: tuple[str, ...]) -> Vector:
-    return tuple(
-        [settled(x, GRAINS if name.startswith(IMPLICIT_RESOURCE) else 0) for x, name in zip(amounts, names, strict=True)]
-    )
 
 
 def _sort(found: Fleet, alike: Mapping[tuple[int, Vector], list[Node]]) -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rayctl.gcs.view import Demand, Gang
-from rayctl.planner.fleet import Bin, Item, Space
+from rayctl.gcs.view import Gang
+from rayctl.planner.fleet import Bin
 from rayctl.planner.packing import Supply, Task, fill, into, tightest
 from rayctl.planner.ways import cheapest
 
@@ -21,25 +21,6 @@ class Bundles(NamedTuple):
 
     gang: Gang
     items: tuple[tuple[int, int], ...]
-
-
-def items_of(gang: Gang, space: Space) -> list[tuple[Item, int]]:
-    """The bundles of a gang as items with their counts; of STRICT_PACK one, which is the sum of all."""
-    bundles = [bundle for bundle in gang.bundles if bundle.count > 0]
-    if gang.strategy == "STRICT_PACK" and bundles:
-        return [(_together(bundles, space), 1)]
-    return [(space.item(bundle), bundle.count) for bundle in bundles]
-
-
-def _together(bundles: Sequence[Demand], space: Space) -> Item:
-    """All bundles as one item. Its node must be what each of them wants first: fall-backs of one node have no order."""
-    shape: dict[str, float] = {}
-    for bundle in bundles:
-        for name, amount in bundle.shape.items():
-            shape[name] = shape.get(name, 0) + amount * bundle.count
-    firsts = (selector for bundle in bundles for selector in bundle.selectors[:1])
-    level = tuple(sorted({number for selector in firsts for number in space.level(selector)}))
-    return space.item(Demand(shape, 1))._replace(levels=(level,))
 
 
 def sequence(gangs: Sequence[Gang]) -> list[int]:

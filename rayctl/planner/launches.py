@@ -7,18 +7,16 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from rayctl.planner.model import Cause, Node, NodeType, Policy, Setback, Status
 
 PENDING_ALWAYS = 5  # Ray: so many of a type may be pending however few run
+_MANY = 1e12  # more than any speed can mean
 
 
 @dataclass
 class Launches:
     """What is decided so far. Lists are by type; `room` and `total` are what may still be added."""
-
-    MANY: ClassVar = 1e12  # more than any speed can mean
 
     types: Sequence[NodeType]
     room: list[int]
@@ -68,7 +66,7 @@ class Launches:
         running = Counter(node.type for node in nodes if node.worker and node.status in (Status.RUNNING, Status.IDLE))
         held = []
         for kind, node_type in enumerate(self.types):
-            allowed = max(PENDING_ALWAYS, math.ceil(min(speed * max(1, running[node_type.name]), self.MANY)))
+            allowed = max(PENDING_ALWAYS, math.ceil(min(speed * max(1, running[node_type.name]), _MANY)))
             for_work = self.counts[Cause.DEMAND][kind]
             exempt = self.of(kind) - for_work
             now = max(0, allowed - pending[node_type.name] - exempt)

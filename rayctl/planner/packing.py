@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rayctl.planner.amounts import Need, less
-from rayctl.planner.fleet import Bin, Item, Kind, Level
+from rayctl.planner.fleet import Bin, Item, Kind
 from rayctl.planner.wishes import Wish
 
 Holds = tuple[tuple[int, int], ...]
@@ -68,11 +68,6 @@ class Supply:
         self.total -= new
 
 
-def fulfils(kind: Kind, level: Level) -> bool:
-    """Whether the labels of such machines are right for this level of an item."""
-    return all(kind.fulfils[selector] for selector in level)
-
-
 def fill(bins: Sequence[Bin], task: Task, left: list[int], order: Sequence[int], *, together: bool = False) -> list[Bin]:
     """The bins with as much of the items in `order` as fits; what does not fit stays in `left`, the count of each item.
 
@@ -93,7 +88,7 @@ def tightest(bins: Sequence[Bin], task: Task, index: int, depth: int) -> list[tu
     Unused ones come last, so that more of them never change what goes onto the others.
     """
     item, kinds = task.items[index], task.kinds
-    level, need = item.levels[depth], item.need
+    need, anywhere = item.need, not item.levels[depth]
     wasteful = [kind.accelerated and not item.device for kind in kinds]
     found = []
     for place, (free, kind, _, source, holds) in enumerate(bins):
@@ -102,7 +97,7 @@ def tightest(bins: Sequence[Bin], task: Task, index: int, depth: int) -> list[tu
             n = free[dimension] // amount
             if n < fit:  # noqa: PLR1730 - the innermost line of all
                 fit = n
-        if fit > 0 and (not level or fulfils(kinds[kind], level)):
+        if fit > 0 and (anywhere or item.pleased(kinds[kind].fulfils, depth)):
             found.append((source < 0 and not holds, wasteful[kind], fit, place))
     found.sort()
     return found

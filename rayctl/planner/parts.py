@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 
 from rayctl.gcs.view import Demand, Gang
 from rayctl.planner.costs import costs
 from rayctl.planner.fleet import Fleet, Item, Space, fleet
-from rayctl.planner.gangs import Bundles, items_of
+from rayctl.planner.gangs import Bundles
 from rayctl.planner.launches import Launches
 from rayctl.planner.model import Cause, Node, Removal, Snapshot, Status
 from rayctl.planner.packing import Supply, Task
@@ -34,14 +35,13 @@ class Asked:
     @classmethod
     def of(cls, pending: Sequence[Demand], gangs: Sequence[Gang]) -> Asked:
         """What these ask for."""
-        space = Space.of([*pending, *(bundle for gang in gangs for bundle in gang.bundles)])
-        items = [space.item(demand) for demand in pending]
-        seats = []
-        for gang in gangs:
-            own = items_of(gang, space)
-            seats.append(Bundles(gang, tuple((len(items) + n, count) for n, (_, count) in enumerate(own))))
-            items += [item for item, _ in own]
-        return cls(space, items, [demand.count for demand in pending], seats)
+        parts = [gang.parts() for gang in gangs]
+        demands = [*pending, *chain.from_iterable(parts)]
+        space, numbers = Space.of(demands), count(len(pending))
+        seats = [
+            Bundles(gang, tuple((next(numbers), part.count) for part in own)) for gang, own in zip(gangs, parts, strict=True)
+        ]
+        return cls(space, [space.item(demand) for demand in demands], [demand.count for demand in pending], seats)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def wish(item: Item, fleet: Fleet, costs: Sequence[float], setbacks: Mapping[str
     shares = {}
     for number, node_type in enumerate(fleet.types):
         kind = fleet.kinds[number]
-        level = next((depth for depth, level in enumerate(item.levels) if all(kind.fulfils[s] for s in level)), None)
+        level = item.depth(kind.fulfils)
         if item.pinned or level is None or not node_type.max_workers or not copies(kind.capacity, item.need):
             continue
         failed = setbacks.get(node_type.name)

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rayctl.gcs.view import IMPLICIT_RESOURCE, Demand, LabelRule
+from rayctl.gcs.view import IMPLICIT_RESOURCE, Demand, with_group
 from rayctl.planner.amounts import GRAINS, grains
 from rayctl.planner.costs import ACCELERATORS, accelerated
-from rayctl.planner.fleet import GROUP_LABEL
 from rayctl.planner.model import Node
 
 _OFTEN = 1 << 40
@@ -77,9 +76,9 @@ class Shape:
         """The place of the first selector that the node's labels fulfil; None where there is none. Labels are the type's."""
         key = member.type, member.is_head
         if key not in self._ranks:
-            labels = {GROUP_LABEL: member.type} | dict(member.labels)
+            labels = with_group(member.type, member.labels)
             selectors = self.demand.selectors or ((),)
-            fulfilled = (place for place, rules in enumerate(selectors) if all(_holds(rule, labels) for rule in rules))
+            fulfilled = (place for place, rules in enumerate(selectors) if all(rule.holds(labels) for rule in rules))
             self._ranks[key] = next(fulfilled, None)
         return self._ranks[key]
 
@@ -109,20 +108,6 @@ class Shape:
             if best is None or key < best:
                 found, best = member, key
         return found
-
-
-def _holds(rule: LabelRule, labels: Mapping[str, str]) -> bool:
-    return (labels.get(rule.key) in rule.values) is not rule.negated
-
-
-def together(bundles: Sequence[Demand]) -> Demand:
-    """All bundles of a STRICT_PACK group as the one request that they are."""
-    shape: dict[str, float] = {}
-    for bundle in bundles:
-        for name, amount in bundle.shape.items():
-            shape[name] = shape.get(name, 0.0) + amount * bundle.count
-    rules = sorted({rule for bundle in bundles for selector in bundle.selectors[:1] for rule in selector})
-    return Demand(shape, 1, (tuple(rules),) if rules else ())
 
 
 def seats(strategy: str, bundles: Sequence[tuple[Shape, int]], members: Collection[Member]) -> list[tuple[Member, Need]] | None:

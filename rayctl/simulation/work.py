@@ -11,7 +11,7 @@ from math import inf
 from rayctl.gcs.view import Demand, Gang
 from rayctl.planner import wording
 from rayctl.simulation.events import Span
-from rayctl.simulation.placing import Member, Need, Shape, together
+from rayctl.simulation.placing import Member, Need, Shape
 
 OPEN: Span = (inf, inf)  # of work by level, which runs until the level falls
 
@@ -69,6 +69,6 @@ def group_id(order: int) -> str:
 
 def work_of(strategy: str, demands: Sequence[Demand]) -> Work:
     """Work of a kind that has not been met before; the counts of demands are those of a group's bundles."""
-    packed = (together(demands),) if strategy == "STRICT_PACK" else demands
-    title = wording.gang(Gang("", strategy, tuple(demands))) if strategy else wording.demand(demands[0])
-    return Work(title, strategy, tuple(demands), tuple((Shape(demand), demand.count) for demand in packed))
+    gang = Gang("", strategy, tuple(demands))
+    title = wording.gang(gang) if strategy else wording.demand(demands[0])
+    return Work(title, strategy, gang.bundles, tuple((Shape(demand), demand.count) for demand in gang.parts()))

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from rayctl.gcs.view import Demand, Gang, LabelRule, Selector
-from rayctl.planner import Plan, Snapshot, plan
+from rayctl.planner import Plan, Snapshot
 from rayctl.planner.model import Node, NodeType, Policy, Status
-from tests.verifier import check
+from tests.unit.planner.checked import plan
 
 GIB = 2**30
 HEAD = Node("head", "head", Status.RUNNING, {"CPU": 2.0}, {"CPU": 0.0}, is_head=True)
@@ -63,10 +63,7 @@ def gang(strategy: str, count: int, group: str = "g", **shape: float) -> Gang:
 
 def decide(policy: Policy, *nodes: Node, head: Node = HEAD, **asked: Any) -> Plan:
     """The plan, after the verifier has looked at it."""
-    snapshot = Snapshot(policy, (head, *nodes), **asked)
-    found = plan(snapshot)
-    check(snapshot, found)
-    return found
+    return plan(Snapshot(policy, (head, *nodes), **asked))
 
 
 def launched(found: Plan) -> Mapping[str, int]:

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rayctl.gcs.view import Demand, Gang
-from rayctl.planner import Snapshot, plan
+from rayctl.planner import Snapshot
 from rayctl.planner.model import NodeType
+from tests.unit.planner.checked import plan
 from tests.unit.planner.tables import HEAD, labelled, policy
-from tests.verifier import check
 
 AMOUNTS = st.sampled_from((1.0, 2.0, 4.0, 8.0))
 TYPES = st.builds(
@@ -65,7 +65,6 @@ def goes(bundles: Sequence[Demand], machines: Sequence[NodeType], strategy: str)
 def test_a_gang_that_can_never_be_placed_cannot(types: list[NodeType], bundles: list[Demand], strategy: str, most: int) -> None:
     snapshot = Snapshot(policy(*types, max_workers=most), (HEAD,), gangs=(Gang("g", strategy, tuple(bundles)),))
     found = plan(snapshot)
-    check(snapshot, found)
     possible = any(goes(bundles, machines, strategy) for n in range(1, most + 1) for machines in clusters(types, n))
     assert not (found.gangs[0].never and possible)
     assert not (found.places[0] and not possible)

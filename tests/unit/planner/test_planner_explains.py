@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 
 from rayctl.gcs.view import LabelRule
-from rayctl.planner import Snapshot, plan
+from rayctl.planner import Snapshot
 from rayctl.planner.explain import explain
 from rayctl.planner.model import NodeType, Policy, Setback
 from rayctl.planner.snapshot import NoSnapshot, Saved, dump, load
 from tests import golden
+from tests.unit.planner.checked import plan
 from tests.unit.planner.tables import GIB, GPU, HEAD, busy, gang, idle, labelled, pending, want
 from tests.unit.planner.worlds import snapshots
 
