@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +17,8 @@ from rayctl.planner.explain import explain as explained
 from rayctl.planner.snapshot import KIND, NoSnapshot, Saved, dump, load
 from rayctl.providers.base import ListsPrices
 from rayctl.reconcile import observe
+
+BEGINNING = 200  # bytes of a file within which a snapshot says that it is one
 
 
 @dataclass(frozen=True)
@@ -47,16 +48,15 @@ def of_cluster(session: Session) -> Told:
 
 
 def of_file(path: Path) -> Told | None:
-    """Decide anew from a saved snapshot; None for a file that is none, nor says so.
+    """Decide anew from a saved snapshot; None for a file that does not begin as one.
 
     Raises `UsageError` for a damaged one, `StateRefused` for a newer rayctl's.
     """
     try:
         content = path.read_bytes()
-        document = json.loads(content)
-    except (OSError, ValueError):
+    except OSError:
         return None
-    if not isinstance(document, dict) or document.get("kind") != KIND:
+    if f'"{KIND}"'.encode() not in content[:BEGINNING]:
         return None
     try:
         return _told(load(content))

@@ -29,6 +29,7 @@ def test_words_for_people_and_data_for_programs() -> None:
     ("content", "error", "says"),
     [
         ('{"kind": "rayctl-snapshot", "version": 1}', UsageError, "is a damaged snapshot: it: "),
+        (SNAPSHOT.read_text()[:900], UsageError, "is a damaged snapshot: it is no JSON: "),
         ('{"kind": "something else"}', UsageError, "`cluster_name` is missing"),
         ('{"kind": "rayctl-snapshot", "version": 9}', StateRefused, "has version 9, and this rayctl reads versions up to 1"),
     ],
