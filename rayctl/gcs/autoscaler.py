@@ -14,11 +14,12 @@ from enum import IntEnum
 
 from rayctl.gcs.client import GcsClient
 from rayctl.gcs.messages import MESSAGES
-from rayctl.gcs.view import RayNode
+from rayctl.gcs.view import Demand, RayNode
 
 NODE_ID_BYTES = 28  # the head aborts when it is given an id of another length
 _SERVICE = "autoscaler.AutoscalerStateService"
 _UNLIMITED = -1
+_IN, _NOT_IN = 1, 2  # operators of label rules
 
 
 class DrainReason(IntEnum):
@@ -123,6 +124,12 @@ class AutoscalerClient(GcsClient):
         request = MESSAGES["ReportClusterConfigRequest"](cluster_config=config)
         self._call(f"{_SERVICE}/ReportClusterConfig", request.SerializeToString())
 
+    def request(self, demands: Iterable[Demand]) -> None:
+        """Ask in the place of `request_resources()`: the cluster is to hold all of this, and nothing asked before."""
+        constraint = {"resource_requests": [_requested(demand) for demand in demands]}
+        request = MESSAGES["RequestClusterResourceConstraintRequest"](cluster_resource_constraint=constraint)
+        self._call(f"{_SERVICE}/RequestClusterResourceConstraint", request.SerializeToString())
+
     def put(self, key: bytes, value: bytes, *, namespace: bytes = b"", overwrite: bool = True) -> bool:
         """Store a value at the head; whether the key is new. Without `overwrite` a known key keeps its value."""
         request = MESSAGES["InternalKVPutRequest"](key=key, value=value, overwrite=overwrite, namespace=namespace)
@@ -137,6 +144,16 @@ class AutoscalerClient(GcsClient):
         """Forget a value."""
         request = MESSAGES["InternalKVDelRequest"](key=key, namespace=namespace)
         self._call("InternalKVGcsService/InternalKVDel", request.SerializeToString())
+
+
+def _requested(demand: Demand) -> dict[str, object]:
+    selectors = [
+        {"label_constraints": [
+            {"label_key": rule.key, "operator": _NOT_IN if rule.negated else _IN, "label_values": list(rule.values)}
+            for rule in selector
+        ]} for selector in demand.selectors
+    ]  # fmt: skip
+    return {"request": {"resources_bundle": dict(demand.shape), "label_selectors": selectors}, "count": demand.count}
 
 
 def _failed(failure: Failed) -> dict[str, object]:

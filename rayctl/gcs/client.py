@@ -99,14 +99,17 @@ class GcsClient:
             return ""
         return identity.hex()
 
-    def cluster(self) -> ClusterView:
-        """Nodes and demand, all of one moment."""
+    def cluster(self, *, stored: bool = True) -> ClusterView:
+        """Nodes and demand, all of one moment.
+
+        `request_resources()` goes to the service or to the key-value store, by the mode that the head was started in; who
+        knows that it does not go to the store leaves out what is `stored`.
+        """
         try:
             view = decode.cluster_view(self._call(_STATE).cluster_resource_state)
         except _NotServed:
             return self._legacy_cluster()
-        # `request_resources()` goes to the service or to the key-value store, by the mode that the head was started in.
-        return view if view.requested else replace(view, requested=self._requested())
+        return view if view.requested or not stored else replace(view, requested=self._requested())
 
     def nodes(self, *, timeout_s: float | None = None) -> tuple[RayNode, ...]:
         """The nodes alone, for those who ask often."""

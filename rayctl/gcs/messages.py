@@ -94,6 +94,8 @@ message DrainNodeRequest {
   int64 deadline_timestamp_ms = 4;
 }
 message DrainNodeReply            { bool is_accepted = 1; string rejection_reason_message = 2; }
+message RequestClusterResourceConstraintRequest { ClusterResourceConstraint cluster_resource_constraint = 1; }
+message RequestClusterResourceConstraintReply { }
 message ReportClusterConfigRequest { ClusterConfig cluster_config = 1; }
 message ReportClusterConfigReply  { }
 message ClusterConfig             { repeated NodeGroupConfig node_group_configs = 3; }

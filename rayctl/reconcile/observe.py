@@ -9,55 +9,92 @@ is not ours.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 from rayctl.config.digest import launch_digest
 from rayctl.config.model import ClusterConfig
-from rayctl.gcs.view import ClusterView, RayNode, RayState
-from rayctl.planner.model import Node, Setback, Snapshot, Status
+from rayctl.gcs.view import ClusterView, Demand, RayNode, RayState
+from rayctl.planner.model import Node, Policy, Setback, Snapshot, Status
 from rayctl.planner.policy import policy
-from rayctl.providers.base import Kind, NodeState
+from rayctl.providers.base import Kind
 from rayctl.providers.base import Node as Machine
+from rayctl.reconcile.journal import Journal
+from rayctl.reconcile.lives import Life, Lives, Moment, Stage, advance, strangers
+from rayctl.reconcile.seam import Listing
 
 _STATUS = {RayState.RUNNING: Status.RUNNING, RayState.IDLE: Status.IDLE, RayState.DRAINING: Status.DRAINING}
-_GONE = (NodeState.TERMINATED, NodeState.STOPPED)
+_GOING = (Stage.DRAINING, Stage.ENDING)
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What else counts: prices by type, what failed of late, resources that were learnt, how many machines there can be more.
+
+    `room` is by type, for types whose machines are declared hosts; the others have room up to their limits. `gone` are ids of
+    machines that are no more, whatever Ray still says of them.
+    """
+
+    prices: Mapping[str, float] = field(default_factory=dict)
+    setbacks: Mapping[str, Setback] = field(default_factory=dict)
+    learnt: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    room: Mapping[str, int] = field(default_factory=dict)
+    gone: frozenset[str] = frozenset()
 
 
 def snapshot(
-    config: ClusterConfig,
-    machines: Collection[Machine],
-    view: ClusterView,
-    *,
-    prices: Mapping[str, float] | None = None,
-    setbacks: Mapping[str, Setback] | None = None,
+    config: ClusterConfig, machines: Collection[Machine], view: ClusterView, *, prices: Mapping[str, float] | None = None
 ) -> Snapshot:
-    """The snapshot. `prices` are the provider's, by type; `setbacks` are what failed of late."""
-    joined = {node.node_id: node for node in view.nodes if node.state.alive}
-    known = {node.instance_id or f"address {node.address}": node.node_id for node in joined.values()}
-    nodes = []
-    for machine in machines:
-        address = f"address {machine.addresses.internal}" if machine.addresses else ""
-        ray = joined.pop(known.get(machine.id) or known.get(address, ""), None)
-        if machine.state not in _GONE:  # Ray takes a while to notice that a machine is gone
-            nodes.append(_ours(config, machine, ray))
-    ours = {machine.id for machine in machines}
-    # what is left with an id of ours is a raylet that died and was started anew, before Ray notices
-    nodes += [_foreign(node) for node in joined.values() if node.instance_id not in ours]
-    return Snapshot(policy(config, prices), tuple(nodes), view.pending, view.gangs, view.requested, setbacks or {})
+    """The snapshot of one look, without a memory."""
+    moment = Moment(0.0, Listing(0.0, tuple(machines)), view, Journal())
+    known = Knowledge(prices or {}, gone=frozenset(machine.id for machine in machines))
+    return of_lives(config, advance({}, moment), view, known, pending=view.pending, now=0.0)
 
 
-def _ours(config: ClusterConfig, machine: Machine, ray: RayNode | None) -> Node:
-    """One of our machines. One on its way out takes no more work, whatever Ray still thinks of it."""
-    status = Status.PENDING if ray is None else _STATUS[ray.state]
+def of_lives(
+    config: ClusterConfig, lives: Lives, view: ClusterView, known: Knowledge, *, pending: tuple[Demand, ...], now: float
+) -> Snapshot:
+    """The snapshot of machines whose lives are known; `pending` is what of the view's queued work counts."""
+    in_use = {life.machine.type for life in lives.values()} & config.available_node_types.keys()
+    digests = {name: launch_digest(name, config.available_node_types[name].node_config) for name in in_use}
+    nodes = [_ours(digests, life, now) for life in lives.values()]
+    # a stranger with an id of ours is a raylet that died and was started anew, before Ray notices
+    gone = known.gone | lives.keys()
+    nodes += [_foreign(node) for node in strangers(lives, view) if node.instance_id not in gone]
+    return Snapshot(_policy(config, lives, known), tuple(nodes), pending, view.gangs, view.requested, known.setbacks)
+
+
+def _policy(config: ClusterConfig, lives: Lives, known: Knowledge) -> Policy:
+    base = policy(config, known.prices)
+    if not known.learnt and not known.room:
+        return base
+    there = [life.machine.type for life in lives.values()]
+    types = []
+    for own in base.types:
+        resources = own.resources or known.learnt.get(own.name, {})
+        most = min(own.max_workers, there.count(own.name) + known.room[own.name]) if own.name in known.room else own.max_workers
+        types.append(replace(own, resources=resources, max_workers=most, min_workers=min(own.min_workers, most)))
+    return replace(base, types=tuple(types))
+
+
+def _ours(digests: Mapping[str, str], life: Life, now: float) -> Node:
+    """One of our machines; `digests` are those of the file's types.
+
+    One on its way out takes no more work, whatever Ray still thinks of it.
+    """
+    machine, ray = life.machine, life.ray
+    status = Status.DRAINING if life.stage in _GOING else Status.PENDING if ray is None else _STATUS[ray.state]
+    # Ray counts from the raylet's start, some seconds before anything could be given to it
+    idle_s = min(ray.idle_s, now - life.joined_at) if ray and life.joined_at else ray.idle_s if ray else 0.0
     return Node(
         id=machine.id,
         type=machine.type,
-        status=Status.DRAINING if machine.state is NodeState.STOPPING else status,
+        status=status,
         total=ray.total if ray else {},
         available=ray.available if ray else {},
-        idle_s=ray.idle_s if ray else 0.0,
+        idle_s=idle_s,
         labels=ray.labels if ray else {},
         is_head=machine.kind is Kind.HEAD,
-        outdated=_outdated(config, machine),
+        outdated=_outdated(digests, machine),
         groups=ray.groups if ray else frozenset(),
     )
 
@@ -77,9 +114,8 @@ def _foreign(ray: RayNode) -> Node:
     )
 
 
-def _outdated(config: ClusterConfig, machine: Machine) -> str:
+def _outdated(digests: Mapping[str, str], machine: Machine) -> str:
     """In what a machine differs from the file. A type that is gone is another matter."""
-    node_type = config.available_node_types.get(machine.type)
-    if node_type is None or machine.launch_digest in ("", launch_digest(machine.type, node_type.node_config)):
+    if machine.type not in digests or machine.launch_digest in ("", digests[machine.type]):
         return ""
     return f"node_config of {machine.type} has changed since it was launched"

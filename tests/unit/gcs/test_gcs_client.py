@@ -87,6 +87,12 @@ def test_a_resource_request_is_found_where_a_plainly_started_head_keeps_it():
         assert client.cluster().requested == (Demand({"CPU": 2}, 1),)
 
 
+def test_the_store_is_not_asked_by_those_who_know_that_nothing_goes_there():
+    with serving({STATE: state(), KV: REQUESTED}) as fake, GcsClient(fake.address) as client:
+        assert client.cluster(stored=False).requested == ()
+    assert [method for method, _ in fake.requests] == [STATE]
+
+
 def test_no_request_ever_carries_a_remembered_version():
     with serving({STATE: state(cluster_session_name="s")}) as fake, GcsClient(fake.address) as client:
         client.cluster()

@@ -13,7 +13,7 @@ from rayctl.gcs.view import ClusterView, Demand, Gang, RayNode, RayState
 from rayctl.planner.model import Node, Setback, Status
 from rayctl.providers.base import Addresses, Kind, NodeState
 from rayctl.providers.base import Node as Machine
-from rayctl.reconcile.observe import snapshot
+from rayctl.reconcile.observe import Knowledge, of_lives, snapshot
 
 CONFIG = parse(
     """
@@ -90,7 +90,8 @@ def test_machines_of_a_type_that_is_gone_are_not_called_outdated() -> None:
 
 def test_demand_prices_and_setbacks_are_handed_on() -> None:
     view = ClusterView("s", (), (Demand({"CPU": 1.0}, 2),), (Gang("g", "PACK", ()),), (Demand({"CPU": 3.0}, 1),))
-    found = snapshot(CONFIG, (), view, prices={"small": 0.3}, setbacks={"small": Setback("no capacity")})
+    known = Knowledge({"small": 0.3}, {"small": Setback("no capacity")})
+    found = of_lives(CONFIG, {}, view, known, pending=view.pending, now=0.0)
     assert (found.pending, found.gangs, found.requested) == (view.pending, view.gangs, view.requested)
     assert found.policy.types[0].price == 0.3
     assert found.setbacks == {"small": Setback("no capacity")}
