@@ -23,10 +23,23 @@ The controller sends this package's source over one two-way exec (`rayctl/transp
     claim.py      our own: taken before anything else happens here, renewed by each run
     launched.py   its private half, and what the node was launched with
     leaving.py    the end of a node: what is ours ends, what was kept goes, and the claim last
+    watch.py      whether a worker's head is looked after, by a process that outlives the run
+    orphan.py     that process: it gives the node up when the head has been away for long
     lease.py      the lease on the cluster, which lies on its head
     handover.py   the cluster's token, and the variables by which people find the cluster
+    sources.py    the text of these modules, for processes that get it through a line
     probe.py      what a node remembers and whether its Ray lives, in one answer
     wire.py       the protocol's lines
+
+Sent along only with requests about a scaler:
+
+    access.py          by which keys of rayctl's the login user lets others in
+    scaler_ops.py      what is asked: a look at what there is, installation, removal
+    scaler_probe.py    the Python and the programs that a scaler needs
+    scaler_folder.py   what a scaler has here: environment, bundle, key
+    scaler_home.py     its own RAYCTL_HOME
+    scaler_service.py  who keeps it running
+    scaler_launch.py   how it starts, and the supervisor where there is no systemd
 
 The runner is a session of its own with a lock, a log and a status file. The end of its line is no cancel: without a
 controller it finishes its set-up steps, stops before anything that needs one, and waits ten minutes to be adopted. (After

@@ -1,23 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a plan would do on a node, decided purely from what the node told: the same rules on the node and on the controller.
 
-`seen` is what a node remembers and runs: {mounts {target: digest}, steps [digest], ray {...} or None, ray_stale, broken}.
-`broken` says in words why Ray does not work there, or is None.
+`seen` is what a node remembers and runs: {mounts {target: digest}, steps [digest], ray {...} or None, ray_stale, broken,
+watch_s}. `broken` says in words why Ray does not work there, or is None. `watch_s` is after how many seconds without its
+head the node gives up; 0 while nothing there looks after the head.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 Seen = Dict[str, Any]
 
 
 class Wanted(NamedTuple):
-    """What a run has to do: mounts to copy, the first step to run (the number of steps when none), why Ray is started."""
+    """What a run has to do: mounts to copy, the first step to run (the number of steps when none), why Ray is started.
+
+    `watch`: whether what looks after the head is to be started, ended, or made anew with another time.
+    """
 
     mounts: List[Dict[str, str]]
     first_step: int
     ray: Optional[str]
+    watch: bool = False
 
 
 def look(plan: Dict[str, Any], seen: Seen, head: Optional[str] = None) -> Wanted:
@@ -29,17 +34,24 @@ def look(plan: Dict[str, Any], seen: Seen, head: Optional[str] = None) -> Wanted
         first = 0 if mounts else _first_stale(planned, seen["steps"])
         if plan["rerun_from"] is not None:
             first = min(first, plan["rerun_from"])
-    why = None
+    why, watch = None, False
     if "start" in phases and plan["ray"]:
+        watch = plan.get("orphan_timeout_s", 0.0) != seen["watch_s"]
         why = reason_to_start(plan["ray"], seen, head)
         if why is None and first < len(planned) and plan["ray"]["policy"] != "never":
             why = "a set-up step runs before"
-    return Wanted(mounts, first, why)
+    return Wanted(mounts, first, why, watch)
 
 
 def anything(plan: Dict[str, Any], wanted: Wanted) -> bool:
     """Whether the node would change."""
-    return bool(wanted.mounts or wanted.ray or wanted.first_step < len(plan["steps"]))
+    return bool(wanted.mounts or wanted.ray or wanted.watch or wanted.first_step < len(plan["steps"]))
+
+
+def watch_s(known: Optional[Dict[str, Any]], boot_id: str, alive: Callable[[int, int], bool]) -> float:
+    """See `seen`, where the node's state knows this of its watch (`state.py`)."""
+    lives = known is not None and known["boot_id"] == boot_id and alive(known["pid"], known["started"])
+    return known["timeout_s"] if known and lives else 0.0
 
 
 def _first_stale(planned: List[Dict[str, Any]], done: List[str]) -> int:

@@ -2,9 +2,10 @@
 """Which processes are ours, and how they end: read from /proc, decided by a marker, never by a name.
 
 A node's processes carry `VARIABLE=<cluster_id>/<node>` in their environment: `RAYCTL_NODE` on Ray's own, `RAYCTL_STEP` on
-those of set-up steps. Some of Ray's processes overwrite the memory in which their environment lay, but they keep their
-process session; so ours are the marked processes and all others in their sessions. Every signal is sent to a pid whose
-start time was compared right before: a pid that was given to someone else meanwhile is left alone.
+those of set-up steps, `RAYCTL_WATCH` on the one that looks after the head. Some of Ray's processes overwrite the memory in
+which their environment lay, but they keep their process session; so ours are the marked processes and all others in their
+sessions. Every signal is sent to a pid whose start time was compared right before: a pid that was given to someone else
+meanwhile is left alone.
 
 Shipped to nodes: standard library only, Python 3.8 syntax, Linux.
 """
@@ -21,6 +22,7 @@ from typing import Iterable, NamedTuple, Sequence
 
 RAY = "RAYCTL_NODE"
 STEP = "RAYCTL_STEP"
+WATCH = "RAYCTL_WATCH"
 LISTENING = "0A"  # TCP_LISTEN as /proc/net/tcp spells it
 GCS_GRACE_S = 1.0  # asked to end, a GCS waits 5 s for raylets of other nodes that are connected; it loses nothing without
 KILL_WAIT_S = 2.0  # what a kernel may need to take a killed process down

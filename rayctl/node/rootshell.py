@@ -21,10 +21,9 @@ import struct
 import subprocess
 import sys
 import time
-from types import ModuleType
-from typing import Any, List, Optional
+from typing import List, Optional
 
-from . import ending, noise, processes, state, steps, supervisor
+from . import ending, noise, processes, sources, state, steps, supervisor
 from .processes import Process
 from .sudo import NO_SUDO, Sudo, last_line, meaning
 from .supervisor import Outcome
@@ -160,7 +159,7 @@ class RootShell:
         self._line = line
         self._door.close()
         line.settimeout(SEND_S)
-        package = [(_name(module), _source(module)) for module in PACKAGE]
+        package = sources.package(PACKAGE)
         with contextlib.suppress(OSError):  # it is gone: the end of its line tells
             line.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [self._out]))])
             line.sendall(("%s\n%s\n" % (json.dumps(package), json.dumps(self.command))).encode("ascii"))
@@ -192,13 +191,3 @@ def _user_at(line: socket.socket) -> int:
     """The user id of the process at the other end."""
     credentials = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     return int(struct.unpack("3i", credentials)[1])
-
-
-def _name(module: ModuleType) -> str:
-    return module.__name__.rpartition(".")[2]
-
-
-def _source(module: ModuleType) -> str:
-    """The module's text, from whatever loaded it."""
-    loader: Any = module.__loader__
-    return str(loader.get_source(module.__name__))

@@ -12,8 +12,9 @@ The plan (`rayctl/provision/nodeplan.py` makes it) is one JSON object:
          policy, want_ray, temp_dir}, or None
     claimed                                                whether the node holds a claim on its host (`claim.py`)
     handover {env {}}                                      what people who log in there need besides the head's address
+    orphan_timeout_s                                       how long without its head a worker stays (`orphan.py`)
 
-Values of `env` that begin with `{state_dir}` mean that folder as it is on the node. The last two keys may be absent.
+Values of `env` that begin with `{state_dir}` mean that folder as it is on the node. The last three keys may be absent.
 State is saved after every step, so a failed or killed run resumes at the step that did not finish. After the last
 initialization command the run breaks off and asks for a fresh login (`Relogin`); the run after that, with the same plan,
 goes on where this one broke off and tells the outcome of both.
@@ -23,7 +24,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional
 
-from . import handover, ray
+from . import handover, probe, ray
 from .hub import Cancelled, Talk
 from .look import look, reason_to_start
 from .start import Start
@@ -48,7 +49,7 @@ class Run:
         self.plan, self.state, self.talk, self.plan_digest = plan, state, talk, plan_digest
         self.work = Work(plan, state, talk, secrets)
         self.start = Start(self.work) if plan["ray"] and "start" in plan["phases"] else None
-        self.wanted = look(plan, self._seen())
+        self.wanted = look(plan, probe.seen(state))
         self.before: Dict[str, Any] = resumed.get("before") or {
             "commands": [step["command"] for step in state.steps],
             "ray": "not running" if ray.broken(state.ray) else "running",
@@ -56,9 +57,7 @@ class Run:
         self.copied: List[str] = resumed.get("copied", [])
         self.ran: List[int] = resumed.get("ran", [])
         self.ray_reason: Optional[str] = None
-
-    def _seen(self) -> Dict[str, Any]:
-        return dict(self.state.seen(), broken=ray.broken(self.state.ray))
+        self.watch_set = False
 
     def go(self) -> Dict[str, Any]:
         """The outcome: {changed, failed, cancelled, message, step, mounts, steps, ray, incarnation, port, versions, diff}."""
@@ -86,9 +85,10 @@ class Run:
             finally:
                 self.ray_reason = self.start.reason
                 self.copied += self.start.copied
+            self.watch_set = self.wanted.watch
 
     def _check(self) -> None:
-        mounts, first, why = self.wanted
+        mounts, first, why, self.watch_set = self.wanted
         self.copied = [m["target"] for m in mounts]
         self.ran = list(range(first, len(self.plan["steps"])))
         for mount in mounts:
@@ -100,7 +100,7 @@ class Run:
     def _reason_of_the_head(self, answer: Dict[str, Any]) -> Optional[str]:
         if answer.get("restarts"):
             return "the head will be restarted"
-        return reason_to_start(self.plan["ray"], self._seen(), answer.get("incarnation"))
+        return reason_to_start(self.plan["ray"], probe.seen(self.state), answer.get("incarnation"))
 
     # ---- mounts
     def _mounts(self) -> None:
@@ -151,7 +151,7 @@ class Run:
     def _outcome(self) -> Dict[str, Any]:
         planned, known = self.plan["steps"], self.state.ray or {}
         return {
-            "changed": bool(self.copied or self.ran or self.ray_reason),
+            "changed": bool(self.copied or self.ran or self.ray_reason or self.watch_set),
             "mounts": self.copied,
             "steps": [{"index": i, "name": planned[i]["name"]} for i in self.ran],
             "ray": self.ray_reason,

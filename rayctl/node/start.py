@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The last part of a run: this node's Ray is started anew where there is a reason to, and the head says that it is up."""
+"""The last part of a run: this node's Ray is started anew where there is a reason to, and the head says that it is up.
+
+What looks after a worker's head is started behind it (`watch.py`).
+"""
 
 from __future__ import annotations
 
 import os
 from typing import Any, Dict, List, Optional
 
-from . import claim, claims, handover, ports, processes, ray, synced
+from . import claim, claims, handover, ports, probe, processes, ray, synced, watch
 from .look import reason_to_start
 from .state import NodeError
 from .work import Env, Work
@@ -31,24 +34,23 @@ class Start:
     def go(self) -> None:
         """Start Ray, or leave it alone. Raises NodeError and `StepFailed`."""
         env = dict(self.wanted["env"])
+        head = (self.wanted["address"], self._port)
         if self.wanted["kind"] == "worker":
             answer = self._head_answer()
+            head = (answer["address"], answer["port"])
             env.update(_head_env(answer))
-            handover.write_variables(self.work.plan, answer["address"], answer["port"])
+            handover.write_variables(self.work.plan, *head)
             self.copied = synced.bring(self.work)
-        why = reason_to_start(self.wanted, self.seen(), self._head)
+        why = reason_to_start(self.wanted, probe.seen(self.state), self._head)
         if why:
             if self.wanted["kind"] != "worker":
                 self.talk.wait_for_controller()
             elif self.wanted["processes"]:
-                ray.wait_until_reachable(answer["address"], answer["port"], self.talk.check, HEAD_PATIENCE_S)
+                ray.wait_until_reachable(*head, self.talk.check, HEAD_PATIENCE_S)
             self.talk.check()
             self._restart(why, env)
         self._tell_head()
-
-    def seen(self) -> Dict[str, Any]:
-        """What `look.py` compares with a plan."""
-        return dict(self.state.seen(), broken=ray.broken(self.state.ray))
+        watch.keep(self.work, *head)
 
     def _head_answer(self) -> Dict[str, Any]:
         answer = self.talk.ask("head")

@@ -7,6 +7,7 @@ cluster, the node name and the machine it was written on: homes may be shared by
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -52,7 +53,8 @@ class NodeState:
     """The contents of state.json.
 
     `mounts` {target: digest}, `steps` [{digest, name, command}], `ray` how it was started or None, `ray_stale` whether a
-    step ran since then, `resume` what a run did before it asked for a fresh login (`run.py`), or None.
+    step ran since then, `resume` what a run did before it asked for a fresh login (`run.py`), or None. `watch` is the
+    process that looks after the head (`watch.py`), or None.
     """
 
     def __init__(self, folder: str, cluster_id: str, node: str, machine_id: str = "") -> None:
@@ -64,6 +66,7 @@ class NodeState:
         self.ray: Optional[Dict[str, Any]] = None
         self.ray_stale = False
         self.resume: Optional[Dict[str, Any]] = None
+        self.watch: Optional[Dict[str, Any]] = None
 
     def load(self) -> NodeState:
         """Read what is there."""
@@ -74,17 +77,18 @@ class NodeState:
         if data is not None and _complete(data) and all(data.get(k) == v for k, v in self.identity.items()):
             self.mounts, self.steps = data["mounts"], data["steps"]
             self.ray, self.ray_stale, self.resume = data["ray"], data["ray_stale"], data.get("resume")
+            self.watch = data.get("watch")
         return self
 
     def seen(self) -> Dict[str, Any]:
-        """What `look.py` compares with a plan, but for `broken`."""
+        """What `look.py` compares with a plan, but for `broken` and `watch_s`."""
         digests = [step["digest"] for step in self.steps]
         return {"mounts": self.mounts, "steps": digests, "ray": self.ray, "ray_stale": self.ray_stale}
 
     def save(self) -> None:
         """Write all of it at once, so that a kill at any moment leaves the old or the new state."""
         data = {"version": VERSION, "kind": "node-state", "mounts": self.mounts, "steps": self.steps}
-        data.update(self.identity, ray=self.ray, ray_stale=self.ray_stale, resume=self.resume)
+        data.update(self.identity, ray=self.ray, ray_stale=self.ray_stale, resume=self.resume, watch=self.watch)
         write(self.path, data, durable=True)
 
 
@@ -98,6 +102,7 @@ def _complete(data: Dict[str, Any]) -> bool:
             and isinstance(data["ray_stale"], bool)
             and isinstance(data.get("resume") or {}, dict)
             and (ray is None or _complete_ray(ray))
+            and (data.get("watch") is None or _complete_watch(data["watch"]))
         )
     except (KeyError, TypeError, AttributeError, ValueError):
         return False
@@ -106,6 +111,15 @@ def _complete(data: Dict[str, Any]) -> bool:
 def _complete_ray(ray: Dict[str, Any]) -> bool:
     return {"digest", "boot_id", "processes", "head", "port", "versions"} <= set(ray) and all(
         type(pid) is int and type(started) is int and isinstance(name, str) for pid, started, name in ray["processes"]
+    )
+
+
+def _complete_watch(watch: Dict[str, Any]) -> bool:
+    return (
+        type(watch["pid"]) is type(watch["started"]) is int
+        and type(watch["timeout_s"]) in (int, float)
+        and isinstance(watch["boot_id"], str)
+        and isinstance(watch["digest"], str)
     )
 
 
@@ -190,6 +204,22 @@ def store(path: str, text: str, durable: bool = False) -> None:
         raise NodeError("cannot write %s: %s" % (path, e.strerror)) from None
 
 
+def remove(path: str) -> None:
+    """Remove a file, a link itself, or a folder with all in it, also where that may not be written to.
+
+    Only for what lies in a private folder: nobody else can put a link into it.
+    """
+    if not os.path.isdir(path) or os.path.islink(path):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        return
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        os.chmod(path, stat.S_IMODE(os.lstat(path).st_mode) | stat.S_IRWXU)
+    for name in os.listdir(path):
+        remove(os.path.join(path, name))
+    os.rmdir(path)
+
+
 def wait_for_lock(fd: int, path: str) -> None:
     """Lock an open file or folder against all others that do. Raises NodeError when it is not free within seconds."""
     end = time.monotonic() + LOCK_S
@@ -208,7 +238,7 @@ def take_lock(folder: str) -> int:
     """The node's lock as an open file descriptor; it is free again when the last holder of the descriptor is gone."""
     path = os.path.join(folder, "lock")
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fd = _open_lock(path)
     except OSError as e:
         raise NodeError("cannot open %s: %s" % (path, e.strerror)) from None
     try:
@@ -219,3 +249,13 @@ def take_lock(folder: str) -> int:
             raise Locked from None
         raise NodeError("cannot lock %s: %s" % (path, e.strerror)) from None
     return fd
+
+
+def _open_lock(path: str) -> int:
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(path, flags | os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as e:
+        if e.errno != errno.EROFS:
+            raise
+    return os.open(path, flags | os.O_RDONLY)  # a disk that became read-only: its locks still tell who is at work

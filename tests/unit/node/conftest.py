@@ -55,5 +55,5 @@ def shared_host(host: Host, monkeypatch: pytest.MonkeyPatch) -> Host:
     assert real in sources["claims"]
     sources["claims"] = sources["claims"].replace(real, f'PLACE = "{host.place}"')
     body = zlib.compress(json.dumps(list(sources.items())).encode())
-    monkeypatch.setattr(shipping, "parcel", lambda: b"%d\n%b" % (len(body), body))
+    monkeypatch.setattr(shipping, "parcel", lambda *_: b"%d\n%b" % (len(body), body))
     return host

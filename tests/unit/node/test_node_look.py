@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rayctl.node.look import Wanted, anything, look
+from rayctl.node.look import Wanted, anything, look, watch_s
 
 PHASES = ["mounts", "setup", "start"]
 MOUNT = {"target": "/m", "digest": "1"}
@@ -22,7 +22,8 @@ def plan(**changes: Any) -> dict[str, Any]:
 
 def seen(**changes: Any) -> dict[str, Any]:
     return {
-        "mounts": {"/m": "1"}, "steps": ["a", "b", "c"], "ray": STARTED, "ray_stale": False, "broken": None, **changes
+        "mounts": {"/m": "1"}, "steps": ["a", "b", "c"], "ray": STARTED, "ray_stale": False, "broken": None,
+        "watch_s": 0.0, **changes
     }  # fmt: skip
 
 
@@ -92,9 +93,45 @@ def test_reasons_to_start_ray(wanted: dict[str, Any], node: dict[str, Any], head
     assert look(plan(**wanted), seen(**node), head).ray == why
 
 
+WATCHES = [
+    ("none is wanted and none is there", {}, {}, False),
+    ("the wanted one is there", {"orphan_timeout_s": 60.0}, {"watch_s": 60.0}, False),
+    ("none is there", {"orphan_timeout_s": 60.0}, {}, True),
+    ("one with another time is there", {"orphan_timeout_s": 60.0}, {"watch_s": 1800.0}, True),
+    ("none is wanted any more", {}, {"watch_s": 60.0}, True),
+    ("Ray is not started in this run", {"orphan_timeout_s": 60.0, "phases": ["setup"]}, {}, False),
+    ("no Ray in the plan", {"orphan_timeout_s": 60.0, "ray": None}, {}, False),
+]
+
+
+@pytest.mark.parametrize(("wanted", "node", "expected"), [row[1:] for row in WATCHES], ids=[row[0] for row in WATCHES])
+def test_whether_the_watch_over_the_head_is_made_anew(wanted: dict[str, Any], node: dict[str, Any], expected: bool) -> None:
+    found = look(plan(**wanted), seen(**node))
+    assert (found.watch, found.ray) == (expected, None)
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        (None, 0.0),
+        ({"pid": 7, "started": 70, "boot_id": "b", "timeout_s": 60.0}, 60.0),
+        ({"pid": 8, "started": 70, "boot_id": "b", "timeout_s": 60.0}, 0.0),
+        ({"pid": 7, "started": 70, "boot_id": "a", "timeout_s": 60.0}, 0.0),
+    ],
+)
+def test_a_watch_counts_while_its_process_lives(known: dict[str, Any] | None, expected: float) -> None:
+    assert watch_s(known, "b", lambda *process: process == (7, 70)) == expected
+
+
 @pytest.mark.parametrize(
     ("wanted", "expected"),
-    [(Wanted([], 3, None), False), (Wanted([MOUNT], 3, None), True), (Wanted([], 2, None), True), (Wanted([], 3, "x"), True)],
+    [
+        (Wanted([], 3, None), False),
+        (Wanted([MOUNT], 3, None), True),
+        (Wanted([], 2, None), True),
+        (Wanted([], 3, "x"), True),
+        (Wanted([], 3, None, watch=True), True),
+    ],
 )
 def test_whether_a_node_would_change(wanted: Wanted, expected: bool) -> None:
     assert anything(plan(), wanted) is expected

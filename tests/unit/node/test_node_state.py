@@ -24,6 +24,8 @@ JSON = st.recursive(
 )
 RAY = {"digest": "d", "boot_id": "b", "processes": [[1, 2, "raylet"]], "head": "h", "port": 6379, "versions": "2.60.0 3.11"}
 
+WATCH = {"pid": 3, "started": 4, "boot_id": "b", "timeout_s": 60.0, "digest": "d"}
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -34,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 def saved(folder: Path) -> NodeState:
     known = NodeState(str(folder), "c", "demo-head")
     known.mounts, known.steps = {"/m": "v1:0"}, [{"digest": "v1:1", "name": "one", "command": "true"}]
-    known.ray, known.ray_stale, known.resume = dict(RAY), True, {"plan": "p"}
+    known.ray, known.ray_stale, known.resume, known.watch = dict(RAY), True, {"plan": "p"}, dict(WATCH)
     known.save()
     return known
 
@@ -46,9 +48,10 @@ def test_what_was_saved_is_loaded(folder: Path) -> None:
     assert stat_mode(folder / "state.json") == 0o600
 
 
-def test_a_state_without_the_newest_field_still_counts(folder: Path) -> None:
+@pytest.mark.parametrize("key", ["resume", "watch"])
+def test_a_state_without_the_newest_fields_still_counts(folder: Path, key: str) -> None:
     saved(folder)
-    edit(folder, resume=...)
+    edit(folder, **{key: ...})
     assert NodeState(str(folder), "c", "demo-head").load().steps
 
 
@@ -71,7 +74,7 @@ def test_text_that_is_no_state_counts_as_none(folder: Path, text: str) -> None:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
-@given(key=st.sampled_from(["mounts", "steps", "ray", "ray_stale", "resume"]), value=JSON)
+@given(key=st.sampled_from(["mounts", "steps", "ray", "ray_stale", "resume", "watch"]), value=JSON)
 def test_damage_never_makes_more_than_an_empty_state(folder: Path, key: str, value: Any) -> None:
     saved(folder)
     edit(folder, **{key: value})
