@@ -233,6 +233,31 @@ class Scaler(Block):
         description="What one machine more costs per hour beside its price: set-up, failures, traffic. The more, the fewer "
         "and bigger machines are chosen. Default: 0.02.",
     )
+    run_on: Literal["head", "controller", "off"] | None = Field(
+        default=None,
+        description="Where the scaler runs: on the `head`, where `rayctl up` installs it; on a `controller`, by hand with "
+        "`rayctl scaler`; or not at all (`off`). Default: the head where workers may come and go (a type's minimum is below "
+        "its maximum), else off. For embedded clusters the controller takes the head's place.",
+    )
+    python: Word | None = Field(
+        default=None,
+        description="The Python (3.11 or newer) on the head that runs the scaler. Default: the newest `python3` there.",
+    )
+    launch_timeout_s: Amount = Field(
+        default=900.0, description="A machine that takes no commands so long after its launch is ended, and another launched."
+    )
+    setup_timeout_s: Amount = Field(default=1800.0, description="The set-up of a node that takes longer has failed.")
+    join_timeout_s: Amount = Field(
+        default=120.0, description="A node that Ray does not know so long after its set-up is started anew, then replaced."
+    )
+    orphan_timeout: Amount = Field(
+        default=1800.0,
+        description="Seconds after which a worker whose head is gone stops its own Ray and gives its host back; 0: never.",
+    )
+    metrics_host: Word = Field(default="127.0.0.1", description="The address at which the scaler serves Prometheus metrics.")
+    metrics_port: Annotated[int, Field(strict=True, ge=0, le=65535)] = Field(
+        default=44217, description="The port of the metrics, by default that of Ray's own autoscaler; 0: none are served."
+    )
 
 
 class ProviderBlock(Block):
@@ -319,6 +344,17 @@ class ClusterConfig(Block):
     def worker_types(self) -> tuple[str, ...]:
         """The node types of workers, in the order of the file."""
         return tuple(name for name in self.available_node_types if name != self.head_type)
+
+    @property
+    def scales(self) -> bool:
+        """Whether workers may come and go."""
+        return any(self.min_workers_of(name) < self.max_workers_of(name) for name in self.worker_types)
+
+    @property
+    def scaler_runs_on(self) -> Literal["head", "controller", "off"]:
+        """Where the scaler runs, after the defaults."""
+        wanted = self.scaler.run_on or ("head" if self.scales else "off")
+        return "controller" if wanted == "head" and self.provider.type == "embedded" else wanted
 
     def kind_of(self, node_type: str) -> KindName:
         """Whether nodes of this type are the head or workers; no type is both."""

@@ -8,6 +8,7 @@ the screen, plain lines, JSON lines, the run's log (`rayctl.events.sinks`). As J
 
 from __future__ import annotations
 
+import errno
 import json
 import threading
 import time
@@ -22,6 +23,7 @@ from rayctl.events.redact import Redactor
 __all__ = ["Bus", "Event", "EventKind", "Redactor", "Sink"]
 
 VERSION = 1
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class EventKind(StrEnum):
@@ -103,7 +105,8 @@ class Sink(ABC):
 class Bus:
     """One operation's events, from any thread to all sinks. `clock` tells seconds since the epoch.
 
-    No sink can break the operation: one that fails (a closed pipe, a full disk) is dropped, and the others get one notice.
+    No sink can break the operation: one that fails (a closed pipe) is dropped, and the others get one notice; where a disk is
+    full, it is only told, and later events may find room again.
     """
 
     def __init__(
@@ -119,6 +122,7 @@ class Bus:
         self._sinks = list(sinks)
         self._clock = clock
         self._redactor = redactor or Redactor()
+        self._full: set[int] = set()  # sinks whose disk was full
         # reentrant: a signal handler may emit while its own thread does
         self._lock = threading.RLock()
 
@@ -171,8 +175,12 @@ class Bus:
                 call(sink)
             # a bug in a sink must not end an operation half-way either
             except Exception as problem:
-                self._sinks.remove(sink)
-                failures.append(f"{type(sink).__name__} takes no more events: {problem}")
+                if not (isinstance(problem, OSError) and problem.errno in FULL):
+                    self._sinks.remove(sink)
+                    failures.append(f"{type(sink).__name__} takes no more events: {problem}")
+                elif id(sink) not in self._full:
+                    self._full.add(id(sink))
+                    failures.append(f"{type(sink).__name__} misses events: {problem}")
         for text in failures:
             self._deliver(self._event(EventKind.NOTICE, "", "", {"text": text}))
 

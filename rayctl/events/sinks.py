@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from io import FileIO
 from pathlib import Path
 from typing import TextIO
 
@@ -16,6 +18,7 @@ from rayctl.events import Event, EventKind, Sink
 from rayctl.events.wording import details, elapsed, lines, shorten, step_name
 
 KEPT_RUNS = 20
+LOG_BYTES = 64 << 20
 FIRST_SIGN_S = 2.0
 NEXT_SIGN_S = 10.0
 URGENT = (EventKind.FIRST_CONTACT, EventKind.NOTICE, EventKind.WARNING, EventKind.ERROR)
@@ -50,24 +53,42 @@ class FirstContactSink(Sink):
 class LogFileSink(Sink):
     """The run's log: JSON lines in a new file (0600). The folder is the operation's own, private, and keeps its last 20 runs.
 
-    Names of `path` and its neighbours sort by time (`paths.run_log`). Raises `OSError` when the file cannot be made.
+    Names of `path` and its neighbours sort by time (`paths.run_log`). Of a run without end the last `limit` bytes are kept, and
+    as many before them in a second file. Raises `OSError` when the file cannot be made.
     """
 
-    def __init__(self, path: Path) -> None:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        self._file = os.fdopen(descriptor, "w", encoding="utf-8", buffering=1)
+    def __init__(self, path: Path, limit: int = LOG_BYTES) -> None:
+        self._path, self._limit, self._size = path, limit, 0
+        self._file = self._opened()
         for old in sorted(path.parent.glob(f"*{path.suffix}"))[:-KEPT_RUNS]:
             # another run may be tidying up too
             with suppress(FileNotFoundError):
                 old.unlink()
 
     def write(self, event: Event) -> None:
-        """Append the line; it is with the kernel when this returns, so a kill loses nothing of it."""
-        self._file.write(event.to_json() + "\n")
+        """Append the line; it is with the kernel when this returns, so a kill loses nothing of it.
+
+        Raises `OSError` where the disk is full; then nothing of the line is there, and the next one may find room again.
+        """
+        line = (event.to_json() + "\n").encode()
+        if self._size + len(line) > self._limit and self._size:
+            with suppress(FileNotFoundError):  # it has its other name since the last time, when there was no room for a new one
+                self._path.rename(self._path.with_suffix(f"{self._path.suffix}.1"))
+            new = self._opened()
+            self.close()
+            self._file, self._size = new, 0
+        if self._file.write(line) < len(line):
+            self._file.truncate(self._size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._size += len(line)
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    def _opened(self) -> FileIO:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        return FileIO(os.open(self._path, flags, 0o600), "w")
 
 
 @dataclass

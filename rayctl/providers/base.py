@@ -136,13 +136,17 @@ class Provider(ABC):
     """Machines of one cluster at one provider. `settings` is the cluster file's `provider:` block as a plain mapping.
 
     `listing_lag_s`: for how long after a launch or a termination `list_nodes` may still tell the old story, in seconds.
+    `listing_every_s`: how often a scaler asks for the nodes, in seconds. `scaled_by_head`: the scaler runs on the head, and
+    reaches hosts by a key of its own.
     `ssh` is what the file's `auth:` says of ssh; a provider whose nodes are reached by ssh puts it into their connections.
     `folder` is the cluster file's: relative local paths in the settings mean files below it.
     """
 
     listing_lag_s: float = 0.0
+    listing_every_s: float = 5.0
     ssh: Ssh = Ssh()
     folder: Path = Path()
+    scaled_by_head: bool = False
 
     def __init__(self, cluster_name: str, settings: Mapping[str, Any]) -> None:
         self.cluster_name = cluster_name
@@ -237,6 +241,10 @@ class DeclaresHosts(ABC):
     @abstractmethod
     def silent(self) -> Mapping[str, Unreachable]:
         """Of those asked last, the ones that did not answer, by name, and why. No listing holds them."""
+
+    def head_scaler(self) -> Mapping[str, Any] | None:
+        """What the head keeps of a scaler that runs there (`node/scaler_ops.py`); None where it has none or does not answer."""
+        return None
 
 
 def launch_token(cluster_id: str, node_type: str, sequence: int) -> str:

@@ -64,6 +64,7 @@ def provider_for(config: ProvidedCluster, folder: Path = Path()) -> Provider:
     settings = {key: value for key, value in config.provider.model_dump().items() if value is not None}
     provider = _class_of(config.provider.type, settings)(config.cluster_name, settings)
     provider.ssh, provider.folder = _ssh(config.auth, folder), folder
+    provider.scaled_by_head = getattr(config, "scaler_runs_on", "off") == "head"
     return provider
 
 

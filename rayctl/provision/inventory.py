@@ -24,6 +24,7 @@ from rayctl.transport.connection import Connection
 from rayctl.transport.local import OWNER
 
 GROUPS = {Kind.HEAD: "ray_head", Kind.WORKER: "ray_worker"}
+SCALER_GROUP = "ray_scaler"
 PR_SET_PDEATHSIG = 1  # prctl(2)
 TOP_LEVEL = ("cluster_name:", "provider:")
 
@@ -96,7 +97,9 @@ def _host(deployment: Deployment, node: Node) -> Host:
         variables |= _connection_variables(deployment.provider.connection(node))
     except ProviderError:
         variables["rayctl_takes_commands"] = False
-    return Host(node.name, groups_of(node), variables)
+    # all hosts are in it, since each must let the head's key in
+    scaled = (SCALER_GROUP,) if deployment.declares_hosts and deployment.config.scaler_runs_on == "head" else ()
+    return Host(node.name, groups_of(node) + scaled, variables)
 
 
 def _node_variables(deployment: Deployment, hosts: Iterable[Host]) -> dict[str, Any]:

@@ -69,12 +69,17 @@ def plan_of(deployment: Deployment, node: Node, mount_digests: Mapping[str, str]
 
 
 def _on_its_own(deployment: Deployment, node: Node) -> dict[str, Any]:
-    """What a node apart has to do more: get the head's files, and let people who log in there find the cluster."""
+    """What a node apart has to do more: get the head's files, let people who log in there find the cluster, end without it.
+
+    A worker on this machine needs no time after which it gives up: its controller reaches it always.
+    """
     if not _apart(deployment, node):
         return {}
-    synced = list(deployment.config.cluster_synced_files) if node.kind is Kind.WORKER else []
+    config, worker = deployment.config, node.kind is Kind.WORKER
+    synced = list(config.cluster_synced_files) if worker else []
     claimed = {"claimed": True} if isinstance(deployment.provider, DeclaresHosts) else {}
-    return {**claimed, "synced": synced, "handover": {"env": token_environment(deployment, node)}}
+    orphan = {"orphan_timeout_s": config.scaler.orphan_timeout} if worker and config.scaler.orphan_timeout else {}
+    return {**claimed, **orphan, "synced": synced, "handover": {"env": token_environment(deployment, node)}}
 
 
 def _apart(deployment: Deployment, node: Node) -> bool:
@@ -148,7 +153,7 @@ def _installation(deployment: Deployment) -> list[stepping.Step]:
 
 def _ray(deployment: Deployment, node: Node, restart: str) -> dict[str, Any]:
     start = start_of(deployment, node)
-    flags = dict(deployment.provider.start_flags(node))
+    flags = {**deployment.provider.start_flags(node), **_scaled_flags(deployment, node)}
     commands = [_command(command, flags, node.kind) for command in start.commands if command.action == "run"]
     starts_ray = any(command["checks"] for command in commands)
     wanted = deployment.config.ray_version
@@ -166,6 +171,15 @@ def _ray(deployment: Deployment, node: Node, restart: str) -> dict[str, Any]:
         "policy": restart,
         "want_ray": wanted.version if wanted else "",
     }
+
+
+def _scaled(deployment: Deployment, node: Node) -> bool:
+    """Whether the node is a head that rayctl's scaler tells what `ray status` shows, instead of a monitor of Ray's."""
+    return node.kind is Kind.HEAD and deployment.config.scaler_runs_on != "off"
+
+
+def _scaled_flags(deployment: Deployment, node: Node) -> dict[str, str]:
+    return {"no-monitor": ""} if _scaled(deployment, node) else {}
 
 
 def _preferred_ports(deployment: Deployment, node: Node) -> dict[str, int]:
@@ -229,6 +243,7 @@ def ray_environment(deployment: Deployment, node: Node) -> dict[str, str]:
         "RAY_CLOUD_INSTANCE_ID": node.id,
         "RAY_NODE_TYPE_NAME": node.type,
         "RAY_USAGE_STATS_ENABLED": "0",
+        **({"RAY_enable_autoscaler_v2": "1"} if _scaled(deployment, node) else {}),
         **token_environment(deployment, node),
     }
     resources, labels = offers(deployment, node)

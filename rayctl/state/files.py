@@ -8,6 +8,7 @@ on the disk until it is next written. `tests/fixtures/v1/` keeps one document of
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from rayctl.errors import StateRefused
 from rayctl.state import private
 from rayctl.state.private import private_dir
 
-__all__ = ["Migrations", "create", "parse", "private_dir", "read", "write"]
+__all__ = ["Migrations", "create", "encoded", "parse", "private_dir", "read", "write"]
 
 T = TypeVar("T")
 Data = dict[str, Any]
@@ -27,12 +28,12 @@ Migrations = Mapping[int, Callable[[Data], Data]]
 
 def write(path: Path, kind: str, version: int, data: Mapping[str, Any]) -> None:
     """Store a document (0600, its folder 0700). When it cannot, what was there before is whole."""
-    private.store(path, _encoded(kind, version, data))
+    private.store(path, encoded(kind, version, data))
 
 
 def create(path: Path, kind: str, version: int, data: Mapping[str, Any]) -> bool:
     """As `write`, but only if there is no such document yet; whether it was this call that made it."""
-    return private.create(path, _encoded(kind, version, data))
+    return private.create(path, encoded(kind, version, data))
 
 
 def read(path: Path, kind: str, version: int, migrate: Migrations | None = None) -> Data | None:
@@ -41,8 +42,11 @@ def read(path: Path, kind: str, version: int, migrate: Migrations | None = None)
     Raises `StateRefused` for a file that others could have written, of another kind, damaged, or newer than `version`.
     """
     content = private.load(path)
-    if content is None:
-        return None
+    return None if content is None else decode(path, content, kind, version, migrate)
+
+
+def decode(path: Path, content: bytes, kind: str, version: int, migrate: Migrations | None = None) -> Data:
+    """The data in a document's bytes, as `read` gives it; `path` is where they are from. Raises `StateRefused`."""
     document = _decoded(path, content)
     found, kind_found = document.pop("version", None), document.pop("kind", None)
     if kind_found != kind:
@@ -59,17 +63,27 @@ def read(path: Path, kind: str, version: int, migrate: Migrations | None = None)
 
 def parse(path: Path, cls: type[T], data: Data) -> T:
     """The data of `path` as a `cls`, with every field's type checked. Raises `StateRefused` when it is none."""
-    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415  costs most of a start, and few commands need it
+    from pydantic import ValidationError  # noqa: PLC0415  costs most of a start, and few commands need it
 
     try:
-        return TypeAdapter(cls).validate_python(data)
+        parsed: T = _checker(cls).validate_python(data)  # type: ignore[arg-type]  # mypy: no class can be hashed
+        return parsed
     except ValidationError as problem:
         first = problem.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise _damaged(path, f"{where}: {first['msg']}") from None
 
 
-def _encoded(kind: str, version: int, data: Mapping[str, Any]) -> bytes:
+@functools.cache
+def _checker(cls: type) -> Any:
+    """Made once: to make it takes a hundred times as long as to use it."""
+    from pydantic import TypeAdapter  # noqa: PLC0415
+
+    return TypeAdapter(cls)
+
+
+def encoded(kind: str, version: int, data: Mapping[str, Any]) -> bytes:
+    """The document as bytes, as `write` stores them."""
     if "version" in data or "kind" in data:
         raise ValueError("data may not have the keys 'version' and 'kind'")
     document = {"version": version, "kind": kind, **data}

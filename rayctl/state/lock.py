@@ -82,6 +82,14 @@ def hold(
             os.close(fd)
 
 
+def holder(path: Path) -> Holder | None:
+    """Who holds the lock, as far as the note beside it tells; None where nobody living does. Nothing is locked by asking."""
+    if not _note_file(path).exists():
+        return None
+    found = _read_note(path).holder
+    return None if surely_dead(found) else found
+
+
 def _attempt(path: Path, fd: int, token: str) -> Lock | Holder:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -54,6 +54,31 @@ def lock_file(root: Path, cluster: str) -> Path:
     return cluster_dir(root, cluster) / "lock"
 
 
+def scaler_journal(root: Path, cluster: str) -> Path:
+    """What a scaler must not forget."""
+    return cluster_dir(root, cluster) / "scaler-journal.json"
+
+
+def scaler_wanted(root: Path, cluster: str) -> Path:
+    """What `up` has handed to a scaler last."""
+    return cluster_dir(root, cluster) / "scaler-wanted.json"
+
+
+def scaler_awaits(root: Path, cluster: str) -> Path:
+    """What tells a scaler that a command ends its cluster."""
+    return cluster_dir(root, cluster) / "ends-when-over.json"
+
+
+def scaler_status(root: Path, cluster: str) -> Path:
+    """What a scaler tells of itself."""
+    return cluster_dir(root, cluster) / "status.json"
+
+
+def of_scaler(root: Path, cluster: str) -> tuple[Path, ...]:
+    """All of these: nothing of it means anything to another cluster of the name."""
+    return tuple(path(root, cluster) for path in (scaler_journal, scaler_wanted, scaler_awaits, scaler_status))
+
+
 def token_file(root: Path, cluster: str) -> Path:
     """The cluster's Ray token; fit for `RAY_AUTH_TOKEN_PATH`."""
     return cluster_dir(root, cluster) / "token"

@@ -32,7 +32,7 @@ class Connection:
 
     `name` is the node's. `state_dir` is the folder on the node where the node runner keeps its state. `env` is what every
     command there gets; `path_prefix` are folders put first on PATH after the login files were read. `python` are
-    interpreters to try for the runner, in order.
+    interpreters to try for the runner, in order. `tells_keys`: a look at the host asks which of rayctl's keys may log in.
     """
 
     kind: str
@@ -43,3 +43,4 @@ class Connection:
     python: tuple[str, ...] = ("python3", "/usr/libexec/platform-python")
     name: str = ""
     ssh: Ssh = Ssh()
+    tells_keys: bool = False

@@ -33,6 +33,8 @@ class Forwards:
     def open(self, host: str, port: int) -> Path:
         """A socket that leads to this port as the host sees it. Whether anything listens there shows when it is used."""
         target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        if target in self._sockets and not _listens(self._sockets[target]):  # its master has lost the host
+            self._sockets.pop(target).unlink(missing_ok=True)
         if target not in self._sockets:
             # a master goes on listening for those that are gone, and in the end can listen no more
             atexit.register(self.close)
@@ -95,6 +97,13 @@ def _sweep() -> None:
     for path in masters.folder().glob(f"{NAME}-*-*"):
         if not Path("/proc", path.name.split("-")[1]).exists():
             path.unlink(missing_ok=True)
+
+
+def _listens(path: Path) -> bool:
+    with suppress(OSError), socket.socket(socket.AF_UNIX) as line:
+        line.connect(str(path))
+        return True
+    return False
 
 
 def _closed_at_once(path: Path) -> bool:

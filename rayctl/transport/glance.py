@@ -17,15 +17,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rayctl.errors import StateRefused, Unreachable
-from rayctl.node import claims, control, launched, lease, processes, ray, state
+from rayctl.node import claims, control, launched, lease, processes, ray, scaler_launch, state
+from rayctl.node.look import watch_s
 from rayctl.node.state import NodeError, NodeState
 
 BEGIN, END = b"\x1erayctl glance", b"\x1erayctl end"
-STATE = "state.json"
+STATE, SCALER = "state.json", "scaler.json"
+KEYS = "authorized_keys"
 MARKS = re.compile(r"([0-9]+) ([0-9a-f]+) ([0-9]+) (\S+) (\S+)")  # as the `stat` below tells of a file
 OWNER = re.compile(r"([0-9]+) /proc/([0-9]+)/stat")
-# Set before it: $machine (empty but where the machine has no id of its own), $state_dir, $place. The pids in the files are
-# the numbers behind "[" and "pid". A hostile file can make this slow, within bounds, and nothing else.
+# Set before it: $machine (empty but where the machine has no id of its own), $state_dir, $place, $keys (not empty: tell
+# which of rayctl's keys may log in). The pids in the files are the numbers behind "[" and "pid". A hostile file can make
+# this slow, within bounds, and nothing else.
 SCRIPT = r"""
 exec 2>/dev/null
 export LC_ALL=C
@@ -38,15 +41,20 @@ done
 [ ${#machine} -eq 32 ] || machine=
 set -- $(stat -c '%u %U' /proc/self/)
 me=$1
-printf '%s\n' "machine:$machine" "uid:$me" "user:$2"
+set -- "$2" $SSH_CONNECTION
+printf '%s\n' "machine:$machine" "uid:$me" "user:$1" "port:$5"
+[ -z "$keys" ] || (cd ~/.ssh && grep -aH ' rayctl:' authorized_keys)
 
 ours=
 if [ -n "$machine" ] && cd "$state_dir"; then
     folder=${machine%????????????????}
     printf '%s\n' "folder:$PWD/$folder"
-    stat -c "$marks" $folder $folder/state.json $folder/runner.json $folder/claim.json $folder/lease.json
+    names='state.json runner.json claim.json lease.json scaler.json daemon.json supervisor.json'
+    set -- $folder
+    for file in $names; do set -- "$@" $folder/$file; done
+    stat -c "$marks" "$@"
     set --
-    for file in state.json runner.json claim.json lease.json; do
+    for file in $names; do
         [ -f $folder/$file ] && [ ! -L $folder/$file ] && [ ! -L $folder ] && set -- "$@" $folder/$file
     done
     [ $# -eq 0 ] || ours=$(grep -aH '' "$@")
@@ -109,7 +117,9 @@ class Glance:
 
     `mine` is our own claim, also while it does not hold; the other half of it is `private` (`node/launched.py`). `state`,
     `runner` (only while it lives) and `lease` are what the files in the node's folder say. `refused` tells by file name
-    what must not be trusted, and why.
+    what must not be trusted, and why. `port` is the one at which its sshd listens, 0 where nobody knows. `scaler` is what is
+    kept of the scaler that the host has, with `alive`; `keys` are the lines of authorized_keys that let rayctl's keys in,
+    none unless they were asked for.
     """
 
     machine_id: str
@@ -126,17 +136,24 @@ class Glance:
     lease: Mapping[str, Any] | None = None
     refused: Mapping[str, str] = field(default_factory=dict)
     started: Mapping[int, int] = field(default_factory=dict)
+    port: int = 0
+    scaler: Mapping[str, Any] | None = None
+    keys: tuple[str, ...] = ()
 
     def alive(self, pid: int, started: int) -> bool:
         """Whether a process lives. Only those that a file there names were looked at."""
         return self.started.get(pid) == started
 
 
-def command(state_dir: str, machine: str = "", place: str = claims.PLACE) -> str:
-    """What to run on the host by `/bin/sh -c`. `machine` is for machines that have no id of their own (`machine_of`)."""
+def command(state_dir: str, machine: str = "", place: str = claims.PLACE, *, keys: bool = False) -> str:
+    """What to run on the host by `/bin/sh -c`. `machine` is for machines that have no id of their own (`machine_of`).
+
+    `keys`: which of rayctl's keys may log in is asked too.
+    """
     home, _, rest = state_dir.partition("/")
     folder = f'"$HOME"/{shlex.quote(rest)}' if home == "~" else shlex.quote(state_dir)
-    return f"machine={shlex.quote(machine)} place={shlex.quote(place)} state_dir={folder}\n{SCRIPT}"
+    asked = "yes" if keys else ""
+    return f"machine={shlex.quote(machine)} place={shlex.quote(place)} state_dir={folder} keys={asked}\n{SCRIPT}"
 
 
 def machine_of(hostname: str) -> str:
@@ -156,6 +173,8 @@ def parse(output: bytes) -> Glance:
             user=answer.text("user"),
             hostname=answer.text("/proc/sys/kernel/hostname"),
             started=answer.started(),
+            port=answer.port(),
+            keys=answer.keys(),
         )
     )
 
@@ -167,7 +186,8 @@ def seen(glance: Glance, mark: str) -> dict[str, Any]:
             raise StateRefused(glance.refused[name])
     known = _known(glance, *mark.split("/", 1))
     broken = ray.why_broken(known.ray, glance.boot_id, glance.alive)
-    return {**known.seen(), "broken": broken, "runner": glance.runner, "uptime": glance.uptime}
+    watched_s = watch_s(known.watch, glance.boot_id, glance.alive)
+    return {**known.seen(), "broken": broken, "watch_s": watched_s, "runner": glance.runner, "uptime": glance.uptime}
 
 
 def _known(glance: Glance, cluster_id: str, node: str) -> NodeState:
@@ -201,6 +221,15 @@ class _Answer:
         """Seconds since the host booted."""
         return float(self.text("/proc/uptime").partition(" ")[0] or 0)
 
+    def port(self) -> int:
+        """Where sshd listens."""
+        text = self.text("port")
+        return int(text) if text.isdecimal() and len(text) <= 5 else 0
+
+    def keys(self) -> tuple[str, ...]:
+        """Lines of authorized_keys."""
+        return tuple(line.decode("utf-8", "replace") for line in self._lines.get(KEYS, ()))
+
     def started(self) -> dict[int, int]:
         """Start times of the processes that were looked at, by pid."""
         found = (processes.parse(pid, self.text(f"/proc/{pid}/stat")) for pid in self._owners)
@@ -214,7 +243,7 @@ class _Answer:
         told = {
             **vars(glance), "refused": refused, "state": documents[STATE], "private": launched.parse(documents[launched.FILE]),
             "runner": runner if runner and glance.alive(runner["pid"], runner["started"]) else None,
-            "lease": self._lease(refused),
+            "lease": self._lease(refused), "scaler": self._scaler(glance, refused),
         }  # fmt: skip
         glance = Glance(**told)
         everybodys = tuple(self._judged(glance, claim) for claim in self._claims(refused))
@@ -229,6 +258,15 @@ class _Answer:
         except NodeError as problem:
             refused[name] = str(problem)
             return None
+
+    def _scaler(self, glance: Glance, refused: dict[str, str]) -> dict[str, Any] | None:
+        record = self._document(SCALER, refused)
+        if record is None or record.get("kind") != "scaler":
+            return None
+        supervised = record.get("service") == "supervisor"
+        name = scaler_launch.SUPERVISOR if supervised else scaler_launch.DAEMON
+        who = control.parse(self._document(name, refused))
+        return {**record, "alive": who is not None and glance.alive(who["pid"], who["started"])}
 
     def _lease(self, refused: dict[str, str]) -> dict[str, Any] | None:
         try:

@@ -67,7 +67,7 @@ class Look:
             self._child.kill()
 
     def _glance(self, machine: str, slot: _Slot) -> Glance:
-        script = remote(glance.command(self._connection.state_dir, machine))
+        script = remote(glance.command(self._connection.state_dir, machine, keys=self._connection.tells_keys))
         status, out, said = self._ask([*self._transport.rsh(), script], slot)
         if status == failures.SSH_FAILED and WORTH_ANOTHER.search(said) and not self._ended:
             time.sleep(PAUSE_S)

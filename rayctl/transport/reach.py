@@ -64,14 +64,17 @@ class Reach:
             said = {name: _answer(self._looks[name]) for name in silent if self._looks[name].answer.done()}
             return {name: answer for name, answer in said.items() if answer is not self._answers[name]}
 
-    def forget(self, names: Collection[str] | None = None) -> None:
-        """What hosts told, all or these, is old: they are asked again at the next look, less those that are still silent."""
+    def forget(self, names: Collection[str] | None = None, *, silent: bool = False) -> None:
+        """What hosts told, all or these, is old: they are asked again at the next look, less those that are still silent.
+
+        `silent`: those too, as is right after longer than an operation lasts.
+        """
         with self._lock:
             old = self._answers.keys() if names is None else names
             came = {name for name, answer in self.late().items() if isinstance(answer, Glance)}
             self._answers = {
                 name: answer for name, answer in self._answers.items()
-                if name not in old or (isinstance(answer, Unreachable) and name not in came)
+                if name not in old or (isinstance(answer, Unreachable) and name not in came and not silent)
             }  # fmt: skip
 
     def pinned(self) -> Mapping[str, Pinned]:

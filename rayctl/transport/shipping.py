@@ -20,9 +20,13 @@ from rayctl.node import wire
 
 # in the order in which they import each other
 MODULES = (
-    "processes", "wire", "noise", "state", "ending", "steps", "supervisor", "sudo", "rootshell", "control", "follower", "hub",
-    "look", "ray", "probe", "claims", "launched", "claim", "leaving", "lease", "handover", "ops",
-    "ports", "work", "synced", "start", "run", "runner", "front",
+    "processes", "wire", "noise", "state", "ending", "steps", "supervisor", "sudo", "sources", "rootshell", "control",
+    "follower", "hub", "look", "ray", "probe", "claims", "launched", "claim", "leaving", "orphan", "lease", "handover", "ops",
+    "ports", "work", "synced", "watch", "start", "run", "runner", "front",
+)  # fmt: skip
+# sent along by who asks about scalers (`rayctl/node/scaler_ops.py`), behind all others
+SCALER = (
+    "access", "scaler_probe", "scaler_folder", "scaler_home", "scaler_launch", "scaler_service", "scaler_ops",
 )  # fmt: skip
 NO_PYTHON = 88  # exit status when no interpreter will do
 # argv: this text, and the interpreters that are left to try
@@ -52,10 +56,10 @@ TRY = (
 
 
 @cache
-def parcel() -> bytes:
-    """The package as BOOT reads it: a line with the length, then compressed JSON [[module, source], ...]."""
+def parcel(further: tuple[str, ...] = ()) -> bytes:
+    """The package and `further` modules as BOOT reads them: a line with the length, then JSON [[module, source], ...]."""
     folder = Path(node.__file__).parent
-    sources = [(name, (folder / f"{name}.py").read_text(encoding="utf-8")) for name in MODULES]
+    sources = [(name, (folder / f"{name}.py").read_text(encoding="utf-8")) for name in (*MODULES, *further)]
     body = zlib.compress(json.dumps(sources).encode("utf-8"), 6)
     return b"%d\n%b" % (len(body), body)
 
@@ -65,6 +69,6 @@ def boot_command(interpreters: Sequence[str]) -> str:
     return f"b={shlex.quote(BOOT)}; set -- {shlex.join(interpreters)}; {TRY}"
 
 
-def opening(request: Mapping[str, Any]) -> bytes:
+def opening(request: Mapping[str, Any], further: tuple[str, ...] = ()) -> bytes:
     """All that is sent before the first answer: the package and the request."""
-    return parcel() + wire.encode(dict(request))
+    return parcel(further) + wire.encode(dict(request))

@@ -61,9 +61,10 @@ class SshTransport:
         """ssh to this host with nobody to ask; rsync, tar and others append what is to be run there."""
         return self.command(*options, *UNATTENDED)
 
-    def open(self, request: Mapping[str, Any]) -> Channel:
-        """See `Transport`."""
-        return Channel([*self.rsh(), remote(boot_command(self.connection.python))], masters.environment(), opening(request))
+    def open(self, request: Mapping[str, Any], further: tuple[str, ...] = ()) -> Channel:
+        """See `Transport`; `further` are modules of the node code beyond those that every request needs."""
+        boot = remote(boot_command(self.connection.python))
+        return Channel([*self.rsh(), boot], masters.environment(), opening(request, further))
 
     def leave_master(self) -> None:
         """See `Transport`. What is under way on the master goes on; the next ssh opens another."""

@@ -36,6 +36,8 @@ class EmbeddedProvider(Provider):
     Settings: `python`, the interpreter whose folder holds `ray` (default: the one that runs rayctl).
     """
 
+    listing_every_s = 0.5  # a few files are read
+
     def __init__(self, cluster_name: str, settings: Mapping[str, Any]) -> None:
         super().__init__(cluster_name, settings)
         self._records = Records(paths.home(os.environ), cluster_name)

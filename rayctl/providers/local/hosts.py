@@ -48,13 +48,13 @@ class Host:
             addresses=Addresses(self.address), resources=self.resources, labels=self.labels,
         )  # fmt: skip
 
-    def connection(self, cluster: str, common: Ssh) -> Connection:
-        """How the host is reached; `common` is what the file says of all hosts."""
+    def connection(self, cluster: str, common: Ssh, *, tells_keys: bool = False) -> Connection:
+        """How the host is reached; `common` is what the file says of all hosts, `tells_keys` is `Connection`'s."""
         own = self.ssh
         ssh = replace(
             common, user=own.user or common.user, port=own.port or common.port, key=own.key or common.key, host_key=own.host_key
         )
         return Connection(
             kind="ssh", name=self.name, address=self.address, state_dir=f"~/.rayctl/{cluster}", ssh=ssh,
-            python=(self.python,) if self.python else PYTHON,
+            python=(self.python,) if self.python else PYTHON, tells_keys=tells_keys,
         )  # fmt: skip

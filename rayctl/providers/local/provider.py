@@ -82,6 +82,11 @@ class LocalProvider(Provider, DeclaresHosts):
         """See `DeclaresHosts`."""
         return {name: claims.standing(answer, self.cluster_name) for name, answer in self._answers().items()}
 
+    def head_scaler(self) -> Mapping[str, Any] | None:
+        """See `DeclaresHosts`."""
+        answer = self._answers().get(self._head.name)
+        return answer.scaler if isinstance(answer, Glance) else None
+
     def cluster_id(self, *, deadline_s: float = DEADLINE_S) -> str | None:  # noqa: ARG002  a look has its own patience
         """See `Provider`. The head's claim says it; without one, the newest of those that were made for this head."""
         if head := self._founded():
@@ -175,7 +180,7 @@ class LocalProvider(Provider, DeclaresHosts):
 
     def _connection(self, host: Host) -> Connection:
         common = replace(self.ssh, options=tuple(self.ssh_options.get(host.name, ())))
-        return host.connection(self.cluster_name, common)
+        return host.connection(self.cluster_name, common, tells_keys=self.scaled_by_head)
 
     def _answers(self) -> Mapping[str, Glance | Unreachable]:
         return self.reach.look([self._connection(host) for host in self._asked or self.hosts.values()])

@@ -7,11 +7,13 @@ import io
 import os
 import stat
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from rayctl.events import Bus, Event, EventKind
+from rayctl.events import Bus, Event, EventKind, sinks
 from rayctl.events.sinks import JsonLinesSink, LogFileSink, PlainSink
 
 NOON = datetime(2026, 1, 1, 12, 3, 4, tzinfo=UTC).timestamp()
@@ -218,6 +220,30 @@ def test_log_is_on_the_disk_line_by_line(tmp_path: Path) -> None:
     sink.write(Event(1.5, "up", "demo", EventKind.NOTICE))
     assert (tmp_path / "1.jsonl").read_text().count("\n") == 1
     sink.close()
+
+
+def test_a_log_on_a_full_disk_holds_whole_lines_only_and_goes_on_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(FileIO):
+        room = 1000
+
+        def write(self, data: Any) -> int:
+            taken = bytes(data)[: self.room]
+            return super().write(taken)
+
+    monkeypatch.setattr(sinks, "FileIO", Full)
+    sink, heard = LogFileSink(tmp_path / "1.jsonl"), io.StringIO()
+    bus = Bus("up", "demo", [sink, JsonLinesSink(heard)])
+    for text, room in (("a", 1000), ("b", 20), ("c", 20), ("d", 1000)):
+        monkeypatch.setattr(Full, "room", room)
+        bus.emit("notice", text=text)
+    bus.close()
+    texts = [[Event.from_json(line).data["text"] for line in lines.splitlines()] for lines in (
+        (tmp_path / "1.jsonl").read_text(), heard.getvalue(),
+    )]  # fmt: skip
+    assert texts[0] == ["a", "d"]
+    assert texts[1] == ["a", "b", "LogFileSink misses events: [Errno 28] No space left on device", "c", "d"]
 
 
 def test_folder_keeps_the_last_twenty_runs_and_whatever_is_no_log(tmp_path: Path) -> None:

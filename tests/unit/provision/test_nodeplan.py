@@ -118,6 +118,10 @@ def test_start_commands_that_start_no_ray_leave_nothing_to_watch() -> None:
     assert not found["commands"][0]["checks"]
 
 
+def test_a_worker_on_the_controllers_own_machine_does_not_give_up() -> None:
+    assert "orphan_timeout_s" not in plan(WORKER, FILE + "scaler: {orphan_timeout: 60}\n")
+
+
 def test_the_head_is_watched_with_its_gcs() -> None:
     assert plan()["ray"]["processes"] == ["gcs_server", "raylet"]
     assert plan(WORKER)["ray"]["processes"] == ["raylet"]

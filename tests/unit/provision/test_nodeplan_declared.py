@@ -80,6 +80,18 @@ def test_only_workers_get_the_files_of_the_head() -> None:
     assert plan("boss")["synced"] == []
 
 
+@pytest.mark.parametrize(
+    ("scaler", "expected"), [("", 1800.0), ("scaler: {orphan_timeout: 60}\n", 60.0), ("scaler: {orphan_timeout: 0}\n", None)]
+)
+def test_only_workers_give_up_without_their_head_and_that_is_no_reason_to_start_ray_anew(
+    scaler: str, expected: float | None
+) -> None:
+    found = plan("10.0.0.2", FILE + scaler)
+    assert found.get("orphan_timeout_s") == expected
+    assert found["ray"] == plan("10.0.0.2")["ray"]
+    assert "orphan_timeout_s" not in plan("boss", FILE + scaler)
+
+
 def test_our_own_start_commands_may_move_their_ports_and_written_ones_may_not() -> None:
     assert plan("boss")["ray"]["preferred_ports"]["port"] == 6379
     assert "port" not in plan("10.0.0.2")["ray"]["preferred_ports"]

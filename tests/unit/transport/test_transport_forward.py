@@ -65,6 +65,19 @@ def forwards(ssh: Callable[..., list[str]], behaves: Callable[[socket.socket], o
     return Forwards(H1, "prefix", lambda *options: ssh(behaves, says, *options))
 
 
+def test_one_whose_master_is_gone_is_made_anew(sockets: Path, ssh: Callable[..., list[str]]) -> None:
+    mine = forwards(ssh, WAITS)
+    place = mine.open("127.0.0.1", 6379)
+    place.unlink()
+    with socket.socket(socket.AF_UNIX) as left:  # nobody listens at it any more
+        left.bind(str(place))
+    again = mine.open("127.0.0.1", 6379)
+    assert again != place
+    assert not place.exists()
+    assert mine.open("127.0.0.1", 6379) == again
+    assert (sockets / "orders").read_text().count(" forward ") == 2
+
+
 @pytest.mark.parametrize("behaves", [SPEAKS, WAITS])
 def test_a_port_that_is_open_is_forwarded_once_and_ended_at_the_end(
     sockets: Path, ssh: Callable[..., list[str]], behaves: Callable[[socket.socket], object]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -240,10 +241,24 @@ def test_odd_names_of_processes_are_names(host: Host, name: str, tmp_path: Path)
         odd.wait()
 
 
+def test_what_looks_after_the_head_counts_while_it_lives(host: Host, child: Callable[..., processes.Process]) -> None:
+    host.remember(me())
+    watch = child()
+    known = state.NodeState(str(host.folder), *MARK.split("/")).load()
+    known.watch = {
+        "pid": watch.pid, "started": watch.started, "boot_id": processes.boot_id(), "timeout_s": 60.0, "digest": "d",
+    }  # fmt: skip
+    known.save()
+    assert host.seen() == host.probed()
+    assert host.seen()["watch_s"] == 60.0
+    os.kill(watch.pid, signal.SIGKILL)
+    assert host.seen()["watch_s"] == host.probed()["watch_s"] == 0.0
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
 @given(
     name=st.sampled_from(["state.json", "runner.json"]),
-    key=st.sampled_from(["version", "mounts", "steps", "ray", "ray_stale", "pid", "started", "node"]),
+    key=st.sampled_from(["version", "mounts", "steps", "ray", "ray_stale", "watch", "pid", "started", "node"]),
     value=JSON,
 )
 def test_damage_is_seen_alike(host: Host, name: str, key: str, value: Any) -> None:
@@ -427,3 +442,42 @@ def stored(host: Host, uid: int, text: str | None = None, **changes: Any) -> Pat
     path.chmod(0o644)
     os.chown(path, uid, uid)
     return path
+
+
+# ---- scalers
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_a_look_tells_as_whom_and_where_and_which_keys_only_if_asked(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: list[str]
+) -> None:
+    keys = "ssh-rsa AAAA me\nno-pty ssh-ed25519 BBBB rayctl:id-1\nssh-rsa uid:0 rayctl:id-2\n"
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "authorized_keys").write_text(keys)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SSH_CONNECTION", "10.0.0.9 50000 10.0.0.1 2200")
+    seen = host.look(shell, keys=True)
+    assert seen.port == 2200
+    assert seen.keys == ("no-pty ssh-ed25519 BBBB rayctl:id-1", "ssh-rsa uid:0 rayctl:id-2")
+    assert seen.uid == os.geteuid()
+    assert host.look(shell).keys == ()
+    monkeypatch.delenv("SSH_CONNECTION")
+    assert host.look(shell).port == 0
+
+
+@pytest.mark.parametrize(("service", "name"), [("system", "daemon.json"), ("supervisor", "supervisor.json")])
+def test_a_look_tells_of_the_scaler_and_whether_it_runs(
+    host: Host, child: Callable[..., processes.Process], service: str, name: str
+) -> None:
+    assert host.look().scaler is None
+    state.make_private(str(host.folder))
+    record = {"version": 1, "kind": "scaler", "service": service, "bundle": "b"}
+    state.write(str(host.folder / "scaler.json"), record)
+    assert host.look().scaler == {**record, "alive": False}
+    who = child()
+    state.write(str(host.folder / name), {"version": 1, "kind": "scaler", "pid": who.pid, "started": who.started})
+    assert host.look().scaler == {**record, "alive": True}
+    state.write(str(host.folder / name), {"version": 1, "kind": "scaler", "pid": who.pid, "started": who.started + 1})
+    assert host.look().scaler == {**record, "alive": False}
+    (host.folder / "scaler.json").chmod(0o666)
+    seen = host.look()
+    assert seen.scaler is None
+    assert "scaler.json" in seen.refused

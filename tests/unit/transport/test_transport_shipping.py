@@ -24,17 +24,18 @@ def boot(interpreters: list[str], data: bytes = b"", path: str = "/usr/bin:/bin"
 
 
 def test_every_module_is_shipped_after_those_it_imports() -> None:
-    assert sorted(shipping.MODULES) == MODULES
-    for position, name in enumerate(shipping.MODULES):
+    shipped = (*shipping.MODULES, *shipping.SCALER)
+    assert sorted(shipped) == MODULES
+    for position, name in enumerate(shipped):
         source = (Path(node.__file__).parent / f"{name}.py").read_text()
         for statement in ast.walk(ast.parse(source, feature_version=(3, 8))):
             if isinstance(statement, ast.ImportFrom) and statement.level:
                 needed = [statement.module] if statement.module else [alias.name for alias in statement.names]
-                assert set(needed) <= set(shipping.MODULES[:position]), name
+                assert set(needed) <= set(shipped[:position]), name
 
 
 def test_what_is_shipped_imports_the_standard_library_only() -> None:
-    for name in shipping.MODULES:
+    for name in (*shipping.MODULES, *shipping.SCALER):
         for statement in ast.walk(ast.parse((Path(node.__file__).parent / f"{name}.py").read_text())):
             if isinstance(statement, ast.Import):
                 assert {alias.name.split(".")[0] for alias in statement.names} <= sys.stdlib_module_names
@@ -49,6 +50,12 @@ def test_the_parcel_is_small() -> None:
 def test_it_serves_a_request(tmp_path: Path) -> None:
     request = {"op": "probe", "state_dir": str(tmp_path), "mark": "c/n"}
     assert b'"broken": "it was not started yet"' in boot([sys.executable], shipping.opening(request)).stdout
+
+
+def test_only_who_asks_about_scalers_sends_the_code_for_it(tmp_path: Path) -> None:
+    request = {"op": "scaler_probe", "python": sys.executable}
+    assert b"the node does not understand" in boot([sys.executable], shipping.opening(request)).stdout
+    assert b'"version": [3, ' in boot([sys.executable], shipping.opening(request, shipping.SCALER)).stdout
 
 
 def test_the_first_interpreter_that_exists_is_taken(tmp_path: Path) -> None:

@@ -219,6 +219,9 @@ def test_a_silent_host_is_named_asked_no_more_and_heard_when_it_comes(reach: Cal
     one.forget()
     assert isinstance(one.look(hosts)["h2"], Unreachable)
     assert len([call for call in calls(ssh) if " h2 " in call]) == 1
+    one.forget(silent=True)
+    assert isinstance(one.look(hosts)["h2"], Unreachable)
+    assert len([call for call in calls(ssh) if " h2 " in call]) == 2
     assert one.late() == {}
     (ssh / "go").touch()
     one._looks["h2"].answer.result(10)
