@@ -20,15 +20,14 @@ The commands of the same names are these calls. What a call needs is imported by
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rayctl.errors import RayctlError
-from rayctl.events import Event, Sink
-from rayctl.operations.lifetime import ended_afterwards, require_end
+from rayctl.events import Event
+from rayctl.operations.lifetime import ended_afterwards
 from rayctl.operations.options import DownOptions, DownResult, Listeners, Overrides, RunOptions, UpOptions, UpResult
 from rayctl.operations.windows import Window
 from rayctl.transport.ports import Forward
@@ -46,13 +45,12 @@ Confirm = Callable[[Sequence[str]], None]
 
 OnEvent = Callable[[Event], None] | Listeners | None
 """Hears what happens, from any thread; one that raises hears no more. The commands give `Listeners`."""
-FROM_PYTHON = "from-python.yaml"  # in the cluster's folder on this controller
 
 __all__ = [
     "CommandFailed", "DownOptions", "DownResult", "Forward", "Overrides", "RunOptions", "UpOptions", "UpResult", "Window",
     "attach", "bootstrap_config", "create_or_update_cluster", "down", "explain", "fillout_defaults", "get_head_node_ip",
-    "get_worker_node_ips", "plan", "restart", "rsync", "rsync_down", "rsync_up", "run", "run_on_cluster", "status", "submit",
-    "teardown_cluster", "up",
+    "get_worker_node_ips", "plan", "restart", "rsync", "rsync_down", "rsync_up", "run", "run_on_cluster", "scaler", "status",
+    "submit", "teardown_cluster", "up",
 ]  # fmt: skip
 
 
@@ -107,15 +105,15 @@ def run_on_cluster(
 ) -> str:
     """Run a shell command on the head, to its end; what it printed on stdout if `with_output`, else that goes to ours.
 
-    `stop` ends the cluster afterwards, also when the command failed. Raises `CommandFailed`, and `Refused` for a command in a
-    `tmux` that is to be followed by an end.
+    `stop` ends the cluster afterwards, also when the command failed; after a command in a `tmux` the scaler does. Raises
+    `CommandFailed`, and `Refused` where there is no scaler to do it.
     """
     del no_config_cache
-    if stop:
-        require_end(Window.TMUX if tmux else None)
     ports = [port_forward] if isinstance(port_forward, int) else port_forward or ()
-    options = RunOptions(tuple(Forward(port, port) for port in ports), Window.TMUX if tmux else None, run_env=run_env)
-    with ended_afterwards(lambda: down(cluster_config, on_event=on_event)) if stop else nullcontext():
+    options = RunOptions(
+        tuple(Forward(port, port) for port in ports), Window.TMUX if tmux else None, stop and tmux, run_env=run_env
+    )
+    with ended_afterwards(lambda: down(cluster_config, on_event=on_event)) if stop and not tmux else nullcontext():
         if with_output:
             code, output = _captured(cluster_config, cmd, options, on_event)
         else:
@@ -222,8 +220,9 @@ def _up(
     name: str, cluster: ClusterConfig, options: UpOptions, *, overrides: Overrides, confirm: Confirm, on_event: OnEvent
 ) -> UpResult:
     from rayctl.operations import ahead
+    from rayctl.operations.given import file_of
 
-    file = _file_of(cluster)
+    file = file_of(cluster)
     flags = {**vars(overrides), "limit": options.limit, "no_restart": options.restart == "never"}
     forced = bool(options.rerun_from or options.restart == "always" or options.restart_only)
     brings_nothing_about = options.check or options.restart_only
@@ -368,52 +367,22 @@ def explain(cluster: ClusterConfig, *, overrides: Overrides | None = None, on_ev
         return of_cluster(session)
 
 
+def scaler(cluster: ClusterConfig, *, overrides: Overrides | None = None, on_event: OnEvent = None) -> None:
+    """Keep a cluster as large as its work needs, until SIGTERM or Ctrl-C. Raises `Busy` where another scaler has it."""
+    from rayctl.operations.scaling import daemon
+
+    with _session("scaler", cluster, on_event, overrides) as session:
+        daemon.run(session)
+
+
 # ---- sessions
-class _Hearer(Sink):
-    """Hands events to a function."""
-
-    def __init__(self, tell: Callable[[Event], None]) -> None:
-        self._tell = tell
-
-    def write(self, event: Event) -> None:
-        """See `Sink`."""
-        self._tell(event)
-
-
 @contextmanager
 def _session(
     operation: str, cluster: ClusterConfig, on_event: OnEvent, overrides: Overrides | None = None, *, head_only: bool = False
 ) -> Iterator[Session]:
+    from rayctl.operations.given import file_of, listeners_of
     from rayctl.operations.opened import opened
 
-    if on_event is None:
-        listeners = Listeners(logged=False)
-    elif isinstance(on_event, Listeners):
-        listeners = on_event
-    else:
-        listeners = Listeners([_Hearer(on_event)], text=f"rayctl.api: {operation}")
-    with opened(operation, _file_of(cluster), vars(overrides or Overrides()), listeners, head_only=head_only) as session:
+    told, given = listeners_of(operation, on_event), vars(overrides or Overrides())
+    with opened(operation, file_of(cluster), given, told, head_only=head_only) as session:
         yield session
-
-
-def _file_of(config: ClusterConfig) -> Path:
-    """The file of a configuration. A mapping is stored beside what else is remembered of its cluster: plays read it there."""
-    if not isinstance(config, Mapping):
-        return Path(config)
-    import yaml
-
-    from rayctl.state import paths, private
-
-    folder = private.private_dir(paths.cluster_dir(paths.home(os.environ), str(config.get("cluster_name", "default"))))
-    private.store(folder / FROM_PYTHON, yaml.safe_dump(_absolute(config)).encode())
-    return folder / FROM_PYTHON
-
-
-def _absolute(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with local paths that do not depend on the current folder."""
-    from rayctl.config.load import expand_local
-
-    found, here = dict(config), Path.cwd()
-    if isinstance(mounts := config.get("file_mounts"), Mapping):
-        found["file_mounts"] = {target: str(expand_local(str(source), here)) for target, source in mounts.items()}
-    return found

@@ -24,8 +24,8 @@ from rayctl.config.schema import json_schema
 
 ROOT = Path(__file__).resolve().parents[1]
 MARK = "<!-- below this line the page is written by tools/write_reference.py -->\n"
-PLUGINS = ("modules/cluster", "modules/node", "modules/exec")
-ROLES = ("ray_node", "ray_head", "ray_worker")
+PLUGINS = ("modules/cluster", "modules/node", "modules/exec", "modules/scaler")
+ROLES = ("ray_node", "ray_head", "ray_worker", "ray_scaler")
 MARKUP = re.compile(r"[CMPOV]\(([^)#]+)(?:#\w+)?\)")  # Ansible's, for what stands in fixed width
 
 

@@ -44,3 +44,13 @@ def _told(
         get = connections.of_variables(hostvars[head.name])
         told[head.name] = connections.options_of(get, deployed.provider.connection(head))
     return told
+
+
+def tell_of_all(deployed: deployment.Deployment, hostvars: t.Mapping[str, t.Any]) -> None:
+    """Let all hosts of the cluster be reached as Ansible was told: for a task on one host that asks the others too."""
+    told = {}
+    for node in deployed.nodes:
+        if node.name in hostvars:
+            known = deployed.provider.connection(node)
+            told[node.name] = connections.options_of(connections.of_variables(hostvars[node.name]), known)
+    admission.heed(deployed, told)

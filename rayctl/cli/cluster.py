@@ -240,6 +240,8 @@ def _diffs(result: UpResult) -> list[str]:
 def _up_text(result: UpResult) -> str:
     changed = len(result.changed)
     did = "nothing changed" if not changed and not result.launched else f"{changed} node{'s' if changed != 1 else ''} changed"
+    did += ", the scaler too" if changed and result.scaler_changed else ""
+    did = "the scaler changed" if result.scaler_changed and not changed and not result.launched else did
     joined = f"{result.joined} of {result.expected} nodes joined" if result.expected else "no Ray was asked for"
     is_up = f"{result.cluster} is up: {joined}, {did}, {result.seconds:.1f} s"
     following = [line for group in result.next for line in _commented(group)]

@@ -6,109 +6,102 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from rayctl.cli import looks
-from rayctl.cli.common import ago, cluster_file, cluster_name, in_passing, output_format
+from rayctl.cli.common import cluster_file, cluster_name, in_passing, output_format
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.text import Text
 
-    from rayctl.operations.status import ClusterStatus, NodeStatus
+    from rayctl.operations.status import ClusterStatus
 
-NO_NODES = ("free", "taken", "silent", "unknown")  # states of declared hosts that are none
-WIDEST = 1000  # characters that a table would take if nothing was cut
-FRESH_S = 5.0  # what is younger was asked just now
-SHOWN = ("CPU", "GPU", "memory")
+EVERY_S = 2.0
+LINES_PER_ENTRY = 8  # of a window, for each entry of a long list: so there is room for all lists
 
 
-@click.command()
+class Status(click.Command):
+    """Knows that the file in `--watch cluster.yaml` is not the number of `--watch [SECONDS]`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Write the number out where there is none."""
+        pairs = zip(args, [*args[1:], ""], strict=False)
+        args = [f"--watch={EVERY_S:g}" if word == "--watch" and not _number(after) else word for word, after in pairs]
+        return super().parse_args(ctx, args)
+
+
+def _number(word: str) -> bool:
+    return word.lstrip("-").replace(".", "", 1).isdecimal()
+
+
+@click.command(cls=Status, short_help="Show the nodes, and what Ray says of them.")
 @cluster_file
 @cluster_name
 @click.option("--probe", is_flag=True, help="As -v, ask every node itself: steps done, Ray's health, whose each host is.")
+@click.option(
+    "--watch", "every_s", type=click.FloatRange(min=0.1), metavar="[SECONDS]",
+    help="Show it anew until Ctrl-C, every 2 seconds if not told otherwise.",
+)  # fmt: skip
 @output_format
 @looks.options
-def status(cluster_file: Path, cluster_name: str | None, probe: bool, form: str) -> None:
-    """Show the nodes, and what Ray says of them.
+def status(cluster_file: Path, cluster_name: str | None, probe: bool, every_s: float | None, form: str) -> None:
+    """Show the nodes, what Ray says of them, what failed, and what waits and why.
+
+    Of more than 20 nodes only those are named that need attention, unless -v is given.
 
     \b
     Example: rayctl status cluster.yaml --probe --format json
+             rayctl status cluster.yaml --watch 5
     """
     from rayctl import api
 
     probe = probe or looks.current().verbosity > 0
-    seen = api.status(cluster_file, probe=probe, overrides=api.Overrides(cluster_name), on_event=in_passing())
+
+    def look() -> ClusterStatus:
+        return api.status(cluster_file, probe=probe, overrides=api.Overrides(cluster_name), on_event=in_passing())
+
     if form == "json":
-        click.echo(json.dumps(seen.to_dict(), indent=2, sort_keys=True))
-        return
-    _print(seen, probe)
-
-
-def _print(seen: ClusterStatus, probe: bool) -> None:
-    ray = f"Ray {seen.ray_version} at {seen.address}" if seen.ray_version else seen.note
-    joined = sum(node.ray not in ("not joined", "unknown") for node in seen.nodes)
-    click.echo(f"{seen.cluster} ({seen.provider}): {ray}")
-    if not seen.nodes:
-        return
-    plural = "" if seen.workers_wanted == 1 else "s"
-    nodes = sum(node.state not in NO_NODES for node in seen.nodes)
-    click.echo(f"{joined} of {nodes} nodes joined; the file asks for {seen.workers_wanted} worker{plural} at least")
-    console, table = looks.current().console(sys.stdout), _table(seen.nodes, probe)
-    if console.measure(table, options=console.options.update(max_width=WIDEST)).maximum <= console.width:
-        console.print(table)
+        _tell(look, every_s)
     else:
-        _print_blocks(seen.nodes, probe)
-    for demand in seen.pending:
-        shape = ", ".join(f"{amount:g} {name}" for name, amount in demand["shape"].items())
-        click.echo(f"waiting: {demand['count']} x {{{shape}}}")
-    if unverified := [node.name for node in seen.nodes if node.host_key]:
-        click.echo(f"host key believed at first contact, unverified: {', '.join(unverified)}")
+        _show(look, every_s, probe)
 
 
-def _print_blocks(nodes: tuple[NodeStatus, ...], probe: bool) -> None:
-    """For narrow terminals: nothing is cut."""
-    for node in nodes:
-        click.echo(f"{node.name} ({node.type}, {node.address})")
-        click.echo(f"  machine {_machine(node)}, Ray {node.ray}, used {_used(node)}")
-        if probe:
-            click.echo(f"  steps {_or_dash(node.steps_done)}, {_problem(node)}")
+def _tell(look: Callable[[], ClusterStatus], every_s: float | None) -> None:
+    """For programs: a document, or one in each line."""
+    if every_s is None:
+        click.echo(json.dumps(look().to_dict(), indent=2, sort_keys=True))
+        return
+    from rayctl.cli.again import printed
+
+    printed(lambda: json.dumps(look().to_dict(), sort_keys=True), every_s)
 
 
-def _problem(node: NodeStatus) -> str:
-    return "an earlier run is at work" if node.busy else node.problem or "no problem"
+def _show(look: Callable[[], ClusterStatus], every_s: float | None, probe: bool) -> None:
+    from rich.text import Text
 
+    from rayctl.cli.overview import FEW, Page
 
-def _table(nodes: tuple[NodeStatus, ...], probe: bool) -> Table:
-    from rich.table import Table
+    console, whole = looks.current().console(sys.stdout), looks.current().verbosity > 0
 
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
-    for title in ("NODE", "TYPE", "ADDRESS", "MACHINE", "RAY", "USED", *(["STEPS", "PROBLEM"] if probe else [])):
-        table.add_column(title, no_wrap=title != "PROBLEM", overflow="fold")
-    for node in nodes:
-        extra = [_or_dash(node.steps_done), _problem(node).replace("no problem", "-")] if probe else []
-        table.add_row(node.name, node.type, node.address, _machine(node), node.ray, _used(node), *extra)
-    return table
+    def page(most: int = FEW, width: int = console.width) -> list[Text]:
+        return Page(look(), width, probe=probe, whole=whole, most=most).lines()
 
+    if every_s is None:
+        console.print(Text("\n").join(page()), soft_wrap=True)
+        return
+    from rayctl.cli import again
 
-def _machine(node: NodeStatus) -> str:
-    """The machine's state, with who has it and since when that is known."""
-    whose = f" by {node.claim['cluster']} ({node.claim['owner']})" if node.state == "taken" and node.claim else ""
-    age = time.time() - node.asked_at if node.asked_at else 0.0
-    return f"{node.state}{whose}" + (f", {ago(age)} ago" if age > FRESH_S else "")
+    def dated(lines: list[Text]) -> list[Text]:
+        return [Text(f"{time.strftime('%H:%M:%S')}, every {every_s:g} s until Ctrl-C", style="dim"), *lines]
 
-
-def _or_dash(value: object) -> str:
-    return "-" if value is None else str(value)
-
-
-def _used(node: NodeStatus) -> str:
-    parts = [f"{node.used[n]:g}/{node.resources[n]:g} {n}" for n in SHOWN[:2] if n in node.resources]
-    if "memory" in node.resources:
-        parts.append(f"{node.used['memory'] / 2**30:.1f}/{node.resources['memory'] / 2**30:.1f} GiB")
-    return ", ".join(parts) or "-"
+    if console.is_terminal and not console.is_dumb_terminal:
+        again.drawn(console, lambda width, height: dated(page(max(3, height // LINES_PER_ENTRY), width)), every_s)
+    else:
+        again.printed(lambda: f"{Text(chr(10)).join(dated(page())).plain}\n", every_s)
 
 
 @click.command("get-head-ip")

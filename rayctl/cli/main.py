@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from rayctl import __version__
-from rayctl.cli import cluster, explain, files, known, look, looks, run, simulate, sync, watch
+from rayctl.cli import cluster, explain, files, known, look, looks, run, scaler, simulate, sync, watch
 from rayctl.operations.signals import sigterm_as_interrupt
 
 
@@ -68,7 +68,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
         os.environ["RAYCTL_DEBUG"] = "1"
 
 
-for family in (cluster, run, sync, look, watch, known, files, explain, simulate):
+for family in (cluster, run, sync, look, watch, known, files, scaler, explain, simulate):
     for command in family.COMMANDS:
         cli.add_command(command)
 

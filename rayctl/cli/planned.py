@@ -26,4 +26,4 @@ def show(cluster_file: Path, flags: dict[str, Any], out: Path | None, *, form: s
     click.echo(json.dumps(found.to_dict(), indent=2) if form == "json" else "\n".join(found.lines()))
     for failure in found.unreachable:
         click.echo(block(failure), err=True)
-    return 1 if found.unreachable else CHANGES if detailed and found.changes else 0
+    return 1 if found.unreachable else CHANGES if detailed and found.touches else 0

@@ -240,7 +240,8 @@ def _code(
         if flags.get("start"):
             api.up(path, overrides=overrides, on_event=telling())  # on stderr: stdout is the command's
         end = partial(api.down, path, overrides=overrides)
-        with ended_afterwards(lambda: end(on_event=telling())) if flags.get("stop") else nullcontext():
+        waits = flags.get("stop") and not options.window
+        with ended_afterwards(lambda: end(on_event=telling())) if waits else nullcontext():
             code = act(options, overrides, heard)
         if leaves and options.window and code == 0:
             name = ["-n", flags["cluster_name"]] if flags["cluster_name"] else []
@@ -252,7 +253,6 @@ def _code(
 
 
 def _options(flags: dict[str, Any]) -> RunOptions:
-    from rayctl.operations.lifetime import require_end
     from rayctl.operations.options import RunOptions
     from rayctl.operations.windows import Window
     from rayctl.transport.ports import Forward
@@ -260,12 +260,11 @@ def _options(flags: dict[str, Any]) -> RunOptions:
     if flags["tmux"] and flags["screen"]:
         raise UsageError("--tmux and --screen contradict each other")
     window = Window.TMUX if flags["tmux"] else Window.SCREEN if flags["screen"] else None
-    if flags.get("stop"):
-        require_end(window)
     if flags.get("extra_screen_args") and window is not Window.SCREEN:
         raise UsageError("--extra-screen-args is for --screen")
     return RunOptions(
         forwards=tuple(map(Forward.parse, flags["ports"])), window=window,
+        ends_cluster=bool(flags.get("stop") and window),
         screen_options=tuple(shlex.split(flags.get("extra_screen_args") or "")), run_env=flags.get("run_env", "auto"),
     )  # fmt: skip
 

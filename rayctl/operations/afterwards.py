@@ -6,6 +6,7 @@ from __future__ import annotations
 import shlex
 
 from rayctl.operations.options import Command
+from rayctl.operations.scaling import handover
 from rayctl.operations.session import Session
 from rayctl.providers.base import DeclaresHosts
 from rayctl.state import paths
@@ -14,10 +15,12 @@ from rayctl.transport import sshconfig
 
 def commands(session: Session) -> tuple[tuple[Command, ...], ...]:
     """In groups: rayctl's own commands, and those by which a person gets there without rayctl."""
+    scaled = session.config.scaler_runs_on == "controller" and not handover.lives(session)
     ours = (
         (session.command("exec", "ray status"), "run a command on the head"),
         (session.command("submit", "script.py"), "run a Python script there; ray.init() finds the cluster"),
         (session.command("status"), "see nodes and load"),
+        *([(session.command("scaler"), "let it grow and shrink with its work")] if scaled else []),
         (session.command("down"), "end it"),
     )
     by_hand = _logging_in(session)

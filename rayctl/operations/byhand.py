@@ -22,7 +22,7 @@ from rayctl.errors import Busy, NodesFailed, RayctlError, Refused, Unreachable, 
 from rayctl.events import Bus
 from rayctl.node import processes
 from rayctl.operations import machines as acting
-from rayctl.operations import tokens
+from rayctl.operations import scalerwork, tokens
 from rayctl.operations.down import down
 from rayctl.operations.options import DownOptions
 from rayctl.operations.session import Session
@@ -124,12 +124,28 @@ def _launch(session: Session) -> Outcome:
 
 
 def _launch_missing(session: Session) -> Outcome:
+    _heed_scaler(session)
     wanted = acting.wanted(session)
     launched, failures = acting.apply(session, wanted) if wanted else ([], [])
     if failures and not (isinstance(session.provider, DeclaresHosts) and session.deployment.head):
         raise NodesFailed("; ".join(f"{f.node}: {f.reason}" for f in failures), tuple(failures))
     # a declared host that could not be claimed says so by itself, in the play over the hosts
     return Outcome([node.name for node in launched], [e.node.name for e in wanted.endings], acting.explain(wanted))
+
+
+def _heed_scaler(session: Session) -> None:
+    """A head that cannot run the wanted scaler is refused before all else; one that nobody wants any more is removed.
+
+    What is to be installed is the business of a play of its own.
+    """
+    if not scalerwork.concerns(session):
+        return
+    from rayctl.operations import headscaler
+
+    if headscaler.find_out(session, check=True).leaves:
+        session.take_lease()
+        if failures := headscaler.retire(session):
+            raise NodesFailed("; ".join(f"{f.node}: {f.reason}" for f in failures), tuple(failures))
 
 
 def _kind(error: RayctlError) -> str:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from rayctl import plan
 from rayctl.errors import NodeFailure, NodesFailed, ProviderError
-from rayctl.operations import machines
+from rayctl.operations import machines, scalerwork
 from rayctl.operations.options import DownOptions, DownResult
 from rayctl.operations.proposal import INTERRUPTED
 from rayctl.operations.session import Session
@@ -36,20 +36,35 @@ def _down(session: Session, options: DownOptions, confirm: Callable[[Sequence[st
         config, nodes, hosts, workers_only=options.workers_only, keep_min_workers=options.keep_min_workers
     )  # fmt: skip
     staying = [node for node in nodes if node.state.alive and node not in going]
+    itself = scalerwork.is_inside(known)
     if going:
         whose = INTERRUPTED["all" if any(node.kind is Kind.HEAD for node in going) else "some"]
         confirm([f"{session.name}: end {', '.join(node.name for node in going)}", whose])
         session.take_lease()
+        if not options.workers_only and not options.keep_min_workers and not itself:
+            _end_scaler(session)  # first, or it would launch again what is ended
         session.give_lease_back(keep=bool(staying))
         _must_succeed(session, machines.end(session, [(node, "down") for node in going]))
         _wait_until_gone(session, going)
+    elif not staying:
+        _end_scaler(session)  # what it left on hosts that were silent when the rest ended
     silent = machines.silent(session.provider)
     # declared hosts know of no cluster once their claims are gone, and still there are connections to them
     if not staying and (known or isinstance(session.provider, DeclaresHosts)):
         _forget(session, silent)
+    if itself and not staying:
+        _end_scaler(session, itself=True)  # last: this runs in its environment
     if silent:
         raise _still_there(session, len(going), silent)
     return DownResult(session.name, tuple(node.name for node in going), tuple(node.name for node in staying), 0.0)
+
+
+def _end_scaler(session: Session, *, itself: bool = False) -> None:
+    """Where there is one on the head, with what it has on the other hosts."""
+    if scalerwork.concerns(session):
+        from rayctl.operations import headscaler
+
+        _must_succeed(session, headscaler.retire(session, itself=itself))
 
 
 def _still_there(session: Session, ended: int, silent: tuple[NodeFailure, ...]) -> NodesFailed:
@@ -84,5 +99,5 @@ def _forget(session: Session, silent: Sequence[NodeFailure]) -> None:
     except ProviderError:
         if not silent:  # else that is why, and is told with what to do about it
             raise
-    token = paths.token_file(session.root, session.name)
-    token.unlink(missing_ok=True)
+    for path in (paths.token_file(session.root, session.name), *paths.of_scaler(session.root, session.name)):
+        path.unlink(missing_ok=True)

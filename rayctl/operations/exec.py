@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rayctl.errors import Refused, UsageError
-from rayctl.operations import windows
+from rayctl.operations import lifetime, windows
 from rayctl.operations.joined import gcs_address
 from rayctl.operations.machines import the_head
 from rayctl.operations.options import RunOptions
@@ -28,10 +28,16 @@ def run(session: Session, command: str, options: RunOptions) -> int:
         raise Refused(
             "this rayctl runs no containers, so there is none to run the command in.", hint="Leave --run-env out, or say host."
         )
+    if options.ends_cluster:
+        lifetime.require_scaler(session)
     environment = ray_environment(session)
     if options.window is None:
         return _run(session, the_head(session), command, environment, options)
-    text = windows.detached(options.window, session.name, command, environment, options.screen_options)
+    if options.ends_cluster:
+        command = lifetime.ending(session, command)
+    text = windows.detached(
+        options.window, session.name, command, environment, options.screen_options, stays=not options.ends_cluster
+    )  # fmt: skip
     return _run(session, the_head(session), text, environment, options)
 
 
@@ -51,6 +57,8 @@ def attach(session: Session, options: RunOptions, *, node: str = "", new: bool =
 
 def submit(session: Session, script: Path, arguments: Sequence[str], options: RunOptions) -> int:
     """Copy a Python script, or a folder with a `__main__.py`, to the head and run it there; arguments arrive as given."""
+    if options.ends_cluster:
+        lifetime.require_scaler(session)
     if not script.exists():
         raise UsageError(f"{script} is no file", hint="Name a Python script, or a folder with a __main__.py.")
     if script.is_dir() and not (script / "__main__.py").is_file():

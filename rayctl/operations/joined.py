@@ -18,7 +18,7 @@ from rayctl.provision.nodeplan import gcs_port
 from rayctl.transport.ssh import SshTransport
 
 if TYPE_CHECKING:
-    from rayctl.gcs.client import GcsClient
+    from rayctl.gcs.autoscaler import AutoscalerClient
     from rayctl.gcs.view import RayNode
 
 
@@ -66,11 +66,11 @@ def _require_gcs(session: Session, head: Node, transport: SshTransport) -> None:
 
 
 @contextmanager
-def client(session: Session, timeout_s: float) -> Iterator[GcsClient]:
-    """A client of the head's GCS."""
-    from rayctl.gcs.client import GcsClient  # here, since it costs grpc's import
+def client(session: Session, timeout_s: float) -> Iterator[AutoscalerClient]:
+    """A client of the head's GCS, which may also tell it what an autoscaler tells."""
+    from rayctl.gcs.autoscaler import AutoscalerClient  # here, since it costs grpc's import
 
-    with _way_to(session) as via, GcsClient(
+    with _way_to(session) as via, AutoscalerClient(
         gcs_address(session), token=tokens.known(session), timeout_s=timeout_s, via=via
     ) as found:  # fmt: skip
         yield found

@@ -3,30 +3,17 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Sequence
 
 from rayctl import plan
-from rayctl.config.digest import launch_digest
 from rayctl.errors import Category, NodeFailure, ProviderError, RayctlError, Unreachable
 from rayctl.events import EventKind
 from rayctl.operations.session import Session
 from rayctl.plan import Launch, Machines
-from rayctl.providers.base import (
-    DeclaresHosts,
-    Kind,
-    LaunchRequest,
-    LaunchResult,
-    Node,
-    Provider,
-    Slot,
-    host_token,
-    launch_token,
-)
+from rayctl.providers.base import DeclaresHosts, Kind, LaunchResult, Node, Provider, Slot
+from rayctl.reconcile.requests import host_slots, numbers, request_for, slot_of
 from rayctl.state import cluster, paths
-
-NUMBER = re.compile(r"-(\d+)$")
 
 
 def apply(session: Session, wanted: Machines) -> tuple[list[Node], list[NodeFailure]]:
@@ -60,7 +47,8 @@ def _identity(session: Session) -> str:
 
 def _launch(session: Session, cluster_id: str, launch: Launch) -> tuple[Sequence[Node], list[NodeFailure]]:
     session.check_lease()
-    request = _request(session, cluster_id, launch)
+    # names and tokens are given here, and remembered before the provider is asked
+    request = request_for(session.config, launch.type, launch.kind, _slots(session, cluster_id, launch))
     try:
         result = session.provider.launch(request)
     except ProviderError as e:
@@ -127,28 +115,15 @@ def _missing(launch: Launch, count: int, error: ProviderError | None) -> NodeFai
     return NodeFailure(node=launch.type, reason=f"{machines} could not be launched{why}")
 
 
-def _request(session: Session, cluster_id: str, launch: Launch) -> LaunchRequest:
-    """Names and tokens are given here, and remembered before the provider is asked."""
-    node_type = session.config.available_node_types[launch.type]
-    node_config = dict(node_type.node_config)
-    return LaunchRequest(
-        kind=launch.kind, type=launch.type, slots=_slots(session, cluster_id, launch),
-        launch_digest=launch_digest(launch.type, node_config), node_config=node_config,
-        resources=dict(node_type.resources), labels=dict(node_type.labels),
-        tags={"ray-cluster-name": session.name, "ray-node-type": launch.kind.value, "ray-user-node-type": launch.type},
-    )  # fmt: skip
-
-
 def _slots(session: Session, cluster_id: str, launch: Launch) -> tuple[Slot, ...]:
     if isinstance(session.provider, DeclaresHosts):
         return _hosts(session.provider, session.deployment.nodes, cluster_id, launch)
     record = session.record(cluster_id)
-    seen = [_number(node) for node in session.deployment.nodes if node.type == launch.type]
+    seen = numbers(session.deployment.nodes, launch.type)
     slots = []
     for _ in range(launch.count):
         number, record = record.next_sequence(launch.type, seen)
-        name = f"{session.name}-{launch.type}-{number}".replace(".", "-")
-        slots.append(Slot(name, launch_token(cluster_id, launch.type, number)))
+        slots.append(slot_of(session.name, cluster_id, launch.type, number))
     session.remember(record)
     return tuple(slots)
 
@@ -158,12 +133,7 @@ def _hosts(provider: DeclaresHosts, nodes: Sequence[Node], cluster_id: str, laun
     mine, silent = {node.name for node in nodes}, provider.silent()
     free = [host.name for host in provider.declared() if (host.kind, host.type) == (launch.kind, launch.type)]
     free = sorted((name for name in free if name not in mine), key=lambda name: name in silent)
-    return tuple(Slot(name, host_token(cluster_id, name)) for name in free[: launch.count])
-
-
-def _number(node: Node) -> int:
-    match = NUMBER.search(node.name)
-    return int(match[1]) if match else 0
+    return host_slots(free[: launch.count], cluster_id)
 
 
 def end(session: Session, nodes: Sequence[tuple[Node, str]]) -> list[NodeFailure]:

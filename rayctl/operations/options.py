@@ -83,7 +83,8 @@ class UpOptions:
 class UpResult:
     """What came of it. `joined` counts nodes that Ray knows, of `expected`; `proposal` is what was to be done.
 
-    `diffs` are names of nodes and steps or files before and after; `next` is what one may want to do now.
+    `diffs` are names of nodes and steps or files before and after; `next` is what one may want to do now. `scaler_changed`:
+    something was done about the scaler on the head.
     """
 
     cluster: str
@@ -96,6 +97,7 @@ class UpResult:
     proposal: Proposal | None = None
     diffs: tuple[tuple[str, str], ...] = ()
     next: tuple[tuple[Command, ...], ...] = ()
+    scaler_changed: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,11 +124,13 @@ class DownResult:
 class RunOptions:
     """How something is run. `window`: in a tmux or screen of the node, which is not waited for.
 
+    `ends_cluster`: what runs in the window ends the cluster when it is over, which takes a scaler.
     `run_env` is auto, host or docker. `ends`: where stdin, stdout and stderr lead to, if not to ours.
     """
 
     forwards: tuple[Forward, ...] = ()
     window: Window | None = None
+    ends_cluster: bool = False
     screen_options: tuple[str, ...] = ()
     run_env: str = "auto"
     ends: Ends = OWN_ENDS

@@ -111,13 +111,16 @@ def on_interrupt(act: Callable[[], None]) -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def run(session: Session, playbook: Playbook, steps: Mapping[str, Steps], timeout_s: float | None = None) -> Outcome:
+def run(
+    session: Session, playbook: Playbook, steps: Mapping[str, Steps], timeout_s: float | None = None,
+    narrator: Narrator | None = None,
+) -> Outcome:  # fmt: skip
     """Run a playbook to its end. Raises `Interrupted` after Ctrl-C, once nothing of ours runs on the nodes any more."""
     if not playbook.check:
         session.take_lease()
         tokens.ensure(session)
     session.check_lease()
-    narrator = Narrator(session.bus, steps, check=playbook.check)
+    narrator = narrator or Narrator(session.bus, steps, check=playbook.check)
     driver = Driver(playbook, on_message=narrator.tell, on_tick=narrator.tick, timeout_s=timeout_s)
 
     def interrupt() -> None:

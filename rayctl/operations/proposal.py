@@ -31,6 +31,7 @@ class Action(StrEnum):
     LIVE = "live"  # it is as wanted
     SYNC = "sync"  # files are copied
     RERUN = "rerun"  # set-up steps run
+    WATCH = "watch"  # what looks after the head is made anew
     START = "start"  # Ray is started
     RESTART = "restart"  # a Ray that works is stopped and started
     FOLLOW = "follow"  # an earlier run is at work, and waited for
@@ -87,6 +88,8 @@ class NodeProposal:
             return f"end it and launch it anew{steps}: {self.why}"
         if self.action in (Action.LIVE, Action.UNREACHABLE):
             return f"{self.action}: {self.why}" if self.why else str(self.action)
+        if self.action is Action.WATCH:
+            return "put orphan_timeout into force"
         parts = ["follow the run that is under way"] if self.action is Action.FOLLOW else []
         parts += [f"copy {mount}" for mount in self.mounts]
         if self.steps:
@@ -106,16 +109,22 @@ class NodeProposal:
 
 @dataclass(frozen=True)
 class Proposal:
-    """All of it; launches and ends come first, then nodes as they are listed."""
+    """All of it; launches and ends come first, then nodes as they are listed. `scaler` is what is done about it, in lines."""
 
     cluster: str
     cluster_id: str
     nodes: tuple[NodeProposal, ...]
+    scaler: tuple[str, ...] = ()
 
     @property
     def changes(self) -> tuple[NodeProposal, ...]:
         """What is not left alone."""
         return tuple(node for node in self.nodes if node.action not in (Action.LIVE, Action.UNREACHABLE))
+
+    @property
+    def touches(self) -> bool:
+        """Whether anything is done at all."""
+        return bool(self.changes or self.scaler)
 
     @property
     def unreachable(self) -> tuple[NodeFailure, ...]:
@@ -132,7 +141,8 @@ class Proposal:
     @property
     def fingerprint(self) -> str:
         """Equal where the same would be done to the same cluster."""
-        return digest([self.cluster, self.cluster_id, [asdict(node) for node in self.nodes if node.action is not Action.LIVE]])
+        done = [asdict(node) for node in self.nodes if node.action is not Action.LIVE]
+        return digest([self.cluster, self.cluster_id, done, *([list(self.scaler)] if self.scaler else [])])
 
     def lines(self) -> list[str]:
         """In words: what is done to each node and why, those alike together, and whose jobs are interrupted."""
@@ -143,20 +153,21 @@ class Proposal:
         for (what, details), names in groups.items():
             who = named(names) if what == Action.LIVE else ", ".join(names)  # who is touched is named in full
             lines += [f"  {who}: {what}" if all(names) else f"  {what}", *(f"    {detail}" for detail in details)]
-        return [*lines, INTERRUPTED[self.interrupts]] if self.changes else lines
+        lines += [f"  {line}" for line in self.scaler]
+        return [*lines, INTERRUPTED[self.interrupts]] if self.touches else lines
 
     def _summary(self) -> str:
         done = Counter(node.action for node in self.changes for _ in range(node.count))
         if not done:
-            return "nothing to do"
+            return "nothing to do on the nodes" if self.scaler else "nothing to do"
         return ", ".join(f"{count} {'node' if count == 1 else 'nodes'} to {action}" for action, count in done.items())
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON data."""
         nodes = [{key: value for key, value in asdict(node).items() if key != "digest"} for node in self.nodes]
         return {
-            "v": VERSION, "cluster": self.cluster, "cluster_id": self.cluster_id, "changes": bool(self.changes),
-            "interrupts": self.interrupts, "fingerprint": self.fingerprint, "nodes": nodes,
+            "v": VERSION, "cluster": self.cluster, "cluster_id": self.cluster_id, "changes": self.touches,
+            "interrupts": self.interrupts, "fingerprint": self.fingerprint, "nodes": nodes, "scaler": list(self.scaler),
         }  # fmt: skip
 
 
@@ -238,6 +249,7 @@ def _action(work: Work, mounts: tuple[str, ...], steps: tuple[StepProposal, ...]
         (bool(steps), Action.RERUN),
         (bool(work.wanted.ray), Action.START),
         (bool(mounts), Action.SYNC),
+        (work.wanted.watch, Action.WATCH),
     )
     return next((action for applies, action in found if applies), Action.FOLLOW)
 

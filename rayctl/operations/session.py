@@ -108,10 +108,12 @@ class Session:
         name = ["-n", self.name] if "cluster_name" in self.overrides else []
         return shlex.join(["rayctl", verb, str(self.loaded.path), *name, *words])
 
-    def refresh(self) -> None:
-        """Ask the provider again, at the next use."""
+    def refresh(self, *, silent: bool = False) -> None:
+        """Ask the provider again, at the next use; with `silent` also about hosts that did not answer."""
         if self._deployment is not None:
             self._deployment.forget()
+        if silent and isinstance(self.provider, DeclaresHosts):
+            self.provider.reach.forget(silent=True)
         self.list_again()
 
     def list_again(self) -> None:

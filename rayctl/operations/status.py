@@ -1,56 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
 """`status`: what there is, from the provider's records; with `probe` also what each node says of itself.
 
-Declared hosts are asked over ssh only with `probe`; without it only the head is, and of the others the last word counts.
+Declared hosts are asked over ssh only with `probe`; without it only the head is, and of the others the last word counts. What
+a scaler told within the last moments is part of it: at what stage machines are that Ray does not know, and why.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from rayctl.errors import ProviderError, RayctlError, Unreachable
+from rayctl.errors import ProviderError, Unreachable
 from rayctl.gcs.errors import GcsError
-from rayctl.gcs.view import ClusterView, RayNode
-from rayctl.operations import hosts, joined
+from rayctl.gcs.view import ClusterView
+from rayctl.operations import census, joined
+from rayctl.operations.census import TypeCount
+from rayctl.operations.heard import heard
 from rayctl.operations.machines import require_head
 from rayctl.operations.session import Session
+from rayctl.operations.standing import Look, NodeStatus
 from rayctl.providers.base import DeclaresHosts, Node
+from rayctl.reconcile import told
+from rayctl.reconcile.told import ScalerStatus
 
-UNVERIFIED = "unverified first use"
+if TYPE_CHECKING:
+    from rayctl.operations.asked import Asked, GroupRequest, Request
 
-
-@dataclass(frozen=True)
-class NodeStatus:
-    """One node, or a declared host that is none.
-
-    `state` is the machine's; a declared host's that is no node is "free", "taken", "silent" or "unknown". `ray` is what Ray's
-    head says of it (alive states, "not joined", or "unknown"); `steps_done`, `problem` and `busy` come with a probe. Of
-    declared hosts only: `asked_at` in seconds since the epoch, the public part of the `claim`, and what is to be said of
-    the `host_key`.
-    """
-
-    name: str
-    kind: str
-    type: str
-    id: str
-    state: str
-    address: str
-    ray: str
-    resources: dict[str, float] = field(default_factory=dict)
-    used: dict[str, float] = field(default_factory=dict)
-    steps_done: int | None = None
-    problem: str | None = None
-    busy: bool | None = None
-    asked_at: float | None = None
-    claim: Mapping[str, Any] | None = None
-    host_key: str = ""
+__all__ = ["ClusterStatus", "NodeStatus", "status"]
 
 
 @dataclass(frozen=True)
 class ClusterStatus:
-    """The cluster. `ray_version` is empty and `note` says why when its head did not answer."""
+    """The cluster at the moment `at`. `ray_version` is empty and `note` says why when its head did not answer.
+
+    `scaler` is what a scaler told last. Where `scaler_note` is not empty, it is not at work, and its words are not relied on.
+    """
 
     cluster: str
     cluster_id: str | None
@@ -59,12 +44,24 @@ class ClusterStatus:
     ray_version: str
     nodes: tuple[NodeStatus, ...]
     workers_wanted: int
-    pending: tuple[dict[str, Any], ...] = ()
+    pending: tuple[Request, ...] = ()
     note: str = ""
+    at: float = 0.0
+    types: tuple[TypeCount, ...] = ()
+    gangs: tuple[GroupRequest, ...] = ()
+    requested: tuple[Request, ...] = ()
+    scaler: ScalerStatus | None = None
+    scaler_note: str = ""
+
+    @property
+    def scaler_at_work(self) -> ScalerStatus | None:
+        """The scaler's words, while it is at work."""
+        return None if self.scaler_note else self.scaler
 
     def to_dict(self) -> dict[str, Any]:
-        """For `--format json`; `v` is the version of this form."""
-        return {"v": 1, **asdict(self)}
+        """For `--format json`; `v` is the version of this form. Without `asdict`, which copies every value of every node."""
+        rows = {name: [dict(vars(row)) for row in getattr(self, name)] for name in ("nodes", "types")}
+        return {"v": 1, **vars(self), **rows, "scaler": told.dump(self.scaler) if self.scaler else None}
 
 
 def status(session: Session, *, probe: bool = False) -> ClusterStatus:
@@ -75,11 +72,18 @@ def status(session: Session, *, probe: bool = False) -> ClusterStatus:
     if head is not None:
         address = joined.gcs_address(session)
         version, view, note = _ask_ray(session, head)
+    now = time.time()
+    scaler, scaler_note = heard(session, now)
+    look = Look(session, view, None if scaler_note else scaler, probe=probe)
+    nodes = tuple(look.nodes())
+    limits = {name: (config.min_workers_of(name), config.max_workers_of(name)) for name in config.worker_types}
+    asked = _asked(session, view, nodes, by_planner=scaler is None or bool(scaler_note))
     return ClusterStatus(
         cluster=session.name, cluster_id=session.deployment.cluster_id, provider=config.provider.type,
-        address=address, ray_version=version, note=note, nodes=tuple(_Look(session, view, probe=probe).nodes()),
+        address=address, ray_version=version, note=note, nodes=nodes,
         workers_wanted=sum(config.min_workers_of(name) for name in config.worker_types),
-        pending=tuple({"shape": dict(demand.shape), "count": demand.count} for demand in view.pending) if view else (),
+        at=now, types=census.census(nodes, limits), pending=asked.pending, gangs=asked.gangs, requested=asked.requested,
+        scaler=scaler, scaler_note=scaler_note,
     )  # fmt: skip
 
 
@@ -103,50 +107,18 @@ def _ask_ray(session: Session, head: Node) -> tuple[str, ClusterView | None, str
         return "", None, f"{e.message}. {e.hint}".strip()
 
 
-class _Look:
-    """All nodes in the order in which people want them, from what the provider, Ray and the nodes say."""
+def _asked(session: Session, view: ClusterView | None, nodes: tuple[NodeStatus, ...], *, by_planner: bool) -> Asked:
+    """What the load asks for; `by_planner`: and what would become of it."""
+    from rayctl.operations.asked import Asked, asked
 
-    def __init__(self, session: Session, view: ClusterView | None, *, probe: bool) -> None:
-        self.session, self.probe, self.asked = session, probe, view is not None
-        self.joined = {node.instance_id: node for node in view.nodes if node.state.alive} if view else {}
-        self.hosts, self.keys = hosts.look(session), session.host_keys()
+    if view is None or not (view.pending or view.gangs or view.requested):
+        return Asked()
+    if not by_planner:
+        return asked(view, None)
+    from rayctl.planner.decide import plan
+    from rayctl.reconcile.observe import snapshot
 
-    def nodes(self) -> list[NodeStatus]:
-        """The head first. Declared hosts all, whether they are nodes or not."""
-        deployment, provider = self.session.deployment, self.session.provider
-        listed = [*([deployment.head] if deployment.head else []), *deployment.workers]
-        if not isinstance(provider, DeclaresHosts):
-            return [self._node(node, str(node.state)) for node in listed]
-        ours = {node.name: node for node in listed}
-        return [self._host(ours.get(host.name, host)) for host in provider.declared()]
-
-    def _host(self, node: Node) -> NodeStatus:
-        seen = self.hosts.get(node.name)
-        state = "unknown" if seen is None else "running" if seen.standing.state == "ours" else seen.standing.state
-        return self._node(node, state)
-
-    def _node(self, node: Node, state: str) -> NodeStatus:
-        ray, seen, key = self.joined.get(node.id), self.hosts.get(node.name), self.keys.get(node.name)
-        total = dict(ray.total) if ray else {}
-        told = self._probe(node) if self.probe and state == "running" else {}
-        return NodeStatus(
-            name=node.name, kind=str(node.kind), type=node.type, id=node.id, state=state,
-            address=node.addresses.internal if node.addresses else "", ray=self._word(ray), resources=total,
-            used={name: total[name] - ray.available.get(name, 0.0) for name in total} if ray else {},
-            steps_done=len(told["steps"]) if "steps" in told else None,
-            problem=told.get("broken") or (seen.standing.why if seen else None) or None,
-            busy=told["runner"] is not None if "runner" in told else None,
-            asked_at=seen.at if seen else None, claim=seen.standing.claim if seen else None,
-            host_key=f"{UNVERIFIED}: {key}" if key and not key.verified else "",
-        )  # fmt: skip
-
-    def _word(self, ray: RayNode | None) -> str:
-        if ray is not None:
-            return str(ray.state)
-        return "not joined" if self.asked else "unknown"
-
-    def _probe(self, node: Node) -> dict[str, Any]:
-        try:
-            return self.session.transport(node).probe(self.session.mark(node))
-        except RayctlError as e:
-            return {"broken": e.message}
+    ours = {node.name for node in nodes if node.counts_as}
+    provider = session.provider
+    machines = provider.declared() if isinstance(provider, DeclaresHosts) else session.deployment.nodes
+    return asked(view, plan(snapshot(session.config, [node for node in machines if node.name in ours], view)))

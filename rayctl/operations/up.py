@@ -4,6 +4,7 @@
     machines    launch what is missing, end what is above a maximum        plan.py, machines.py
     survey      ask every node what it has done and what runs              survey.py
     play        bring those that differ to their wanted state              play.py, playbooks/up.yml
+    scaler      install it on the head, or hand it what changed            headscaler.py
     joined      ask Ray which nodes it knows                               joined.py
 
 A cluster in its wanted state is recognised by the survey and one look at Ray; no playbook starts.
@@ -15,21 +16,26 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from rayctl import plan
 from rayctl.errors import Interrupted, NodeFailure, NodesFailed, Refused, Unreachable, UsageError
 from rayctl.events import EventKind
 from rayctl.gcs.errors import GcsError, GcsUnauthenticated
-from rayctl.operations import afterwards, hosts, joined, machines, notices, play
+from rayctl.operations import afterwards, diff, hosts, joined, machines, notices, play, scalerwork
 from rayctl.operations import proposal as proposals
 from rayctl.operations.options import UpOptions, UpResult
 from rayctl.operations.proposal import Proposal
+from rayctl.operations.scaling import handover
 from rayctl.operations.select import select
 from rayctl.operations.session import Session
 from rayctl.operations.survey import Work, survey
 from rayctl.providers.base import DeclaresHosts, Kind, Node
 from rayctl.provision.driver import Outcome, Playbook
 from rayctl.provision.nodeplan import PHASES, Options, set_up_steps
+
+if TYPE_CHECKING:
+    from rayctl.operations.scaling.following import Watch
 
 JOIN_S, KNOWN_S = 90.0, 10.0
 
@@ -52,10 +58,19 @@ def up(session: Session, options: UpOptions, confirm: Callable[[Sequence[str]], 
     _prepare(session)
     # a check touches nothing, so it need not keep others from doing so
     writer = nullcontext() if options.check else session.one_writer(options.lock_timeout_s, accept_other=options.accept_other)
+
+    def bring() -> tuple[UpResult, Watch | None]:
+        work = _Up(session, options, confirm)
+        return work.run(), work.left
+
     try:
         with writer:
-            result = session.replanned(lambda: _Up(session, options, confirm).run())
-            return replace(result, seconds=time.monotonic() - began)
+            result, left = session.replanned(bring)
+            if not options.check and handover.lives(session):
+                handover.hand_over(session)
+        if left is not None:
+            result = left.finish(result, options.timeout_s, _resume(session, options))
+        return replace(result, seconds=time.monotonic() - began)
     except (Interrupted, KeyboardInterrupt) as e:
         raise Interrupted(str(e) or "interrupted; what was done stays done", hint=_resume(session, options)) from None
 
@@ -80,14 +95,17 @@ def _for_nodes(options: UpOptions, no_restart_in_file: bool) -> Options:
 class _Up:
     def __init__(self, session: Session, options: UpOptions, confirm: Callable[[Sequence[str]], None]) -> None:
         self.session, self.options, self.confirm = session, options, confirm
+        self.left: Watch | None = None  # the scaler to which machines are left, where one is at work
         self.node_options = _for_nodes(options, session.config.no_restart)
         self.failures: list[NodeFailure] = []
         self.launched: list[Node] = []
         self.outcome = Outcome("successful")
+        self.scaler_changed = False
 
     def propose(self) -> _Found:
         """Ask whatever there is to ask, and decide."""
         machines.require_head(self.session.provider)
+        scaler = self._scaler_work()  # first: a head that cannot run one is refused before all else
         wanted = self._wanted_machines()
         ending = {item.node.id for item in wanted.endings}
         new_head = any(launch.kind is Kind.HEAD for launch in wanted.launches)
@@ -97,7 +115,8 @@ class _Up:
         if not wanted and not any(work.needed for work in works):
             known = self._ask_ray([work.node for work in works if work.expects_ray], KNOWN_S)
             strangers = _strangers(works, known)
-        return _Found(wanted, works, strangers, known, self._proposal(wanted, works, strangers))
+        proposal = replace(self._proposal(wanted, works, strangers), scaler=tuple(scaler.lines()))
+        return _Found(wanted, works, strangers, known, scaler, proposal)
 
     def _proposal(self, wanted: plan.Machines, works: Sequence[Work], strangers: Sequence[Work]) -> Proposal:
         anew = {work.node.id: work for work in strangers} if self._starts_strangers else {}
@@ -132,15 +151,49 @@ class _Up:
         if found.known is not None:
             return self._known(found, found.known)
         self.session.expect_play()
-        if proposal.changes:  # of hosts that do not answer nobody can say what will be done
+        if proposal.touches:  # of hosts that do not answer nobody can say what will be done
             self.confirm(proposal.lines())
+        self._prepare_scaler(found.scaler)
         silent = self._silent()
         if wanted:
+            self.left = handover.watch(self.session)
+        if wanted and self.left is None:  # else the scaler alone launches and ends workers
             self.launched, self.failures = machines.apply(self.session, wanted)
             self.session.take_lease()
             works = self._survey(self._existing())
         self._play([work for work in works if work.needed])
-        return self._result([*works, *self._late(silent)], JOIN_S)
+        late = self._late(silent)
+        self._scale(found.scaler, late)
+        return self._result([*works, *late], JOIN_S)
+
+    # ---- the scaler on the head
+    def _scaler_work(self) -> scalerwork.Work:
+        """What is to be done about it. Who limits this `up` to other nodes than the head, or to Ray, leaves it alone."""
+        if self.options.restart_only or not scalerwork.concerns(self.session):
+            return scalerwork.NOTHING
+        limited = self.options.limit is not None and self.session.deployment.head is not None
+        if limited and all(node.kind is not Kind.HEAD for node in self._chosen()):
+            return scalerwork.NOTHING
+        from rayctl.operations import headscaler
+
+        return headscaler.find_out(self.session, check=self.options.check)
+
+    def _prepare_scaler(self, work: scalerwork.Work) -> None:
+        if work:
+            from rayctl.operations import headscaler
+
+            headscaler.prepare(work)
+
+    def _scale(self, work: scalerwork.Work, late: Sequence[Work]) -> None:
+        """Do it, once the nodes are as they should be: hosts that answered late let the scaler in too."""
+        if not work or work.head in {failure.node for failure in self.failures}:
+            return
+        from rayctl.operations import headscaler
+
+        further = (node.node.name for node in late)
+        work = replace(work, hosts=tuple(dict.fromkeys([*work.hosts, *further])))
+        self.scaler_changed, failures = headscaler.carry_out(self.session, work)
+        self.failures += failures
 
     def _silent(self) -> set[str]:
         """Declared hosts that did not answer yet. They hold up nobody: the others are brought up first."""
@@ -156,10 +209,11 @@ class _Up:
             return []
         self.failures = [failure for failure in self.failures if failure.node not in late]
         known = {failure.node for failure in self.failures}
-        late_ones = replace(self._wanted_machines(), endings=())  # nobody was asked about an end
-        launched, failures = machines.apply(self.session, late_ones)
-        self.launched += launched
-        self.failures += [failure for failure in failures if failure.node not in known]
+        if self.left is None:
+            late_ones = replace(self._wanted_machines(), endings=())  # nobody was asked about an end
+            launched, failures = machines.apply(self.session, late_ones)
+            self.launched += launched
+            self.failures += [failure for failure in failures if failure.node not in known]
         works = self._survey([node for node in self._existing() if node.name in late])
         self._play([work for work in works if work.needed])
         return works
@@ -235,11 +289,14 @@ class _Up:
 
     def _known(self, asked: _Found, found: dict[str, object]) -> UpResult:
         """Nothing to do by the nodes' own word; Ray's word counts too."""
-        works, strangers = asked.works, asked.strangers
-        if strangers and self._starts_strangers:
+        works, strangers = asked.works, asked.strangers if self._starts_strangers else ()
+        if strangers or asked.scaler:
             self.confirm(asked.proposal.lines())
+            self._prepare_scaler(asked.scaler)
+        if strangers:
             self.node_options = replace(self.node_options, restart="always")
             self._play(strangers)
+        self._scale(asked.scaler, ())
         return self._result(works, JOIN_S if strangers else 0.0, found)
 
     def _result(self, works: Sequence[Work], patience_s: float, found: dict[str, object] | None = None) -> UpResult:
@@ -276,13 +333,14 @@ class _Up:
     def _summary(self, works: Sequence[Work], found: dict[str, object]) -> UpResult:
         changed = tuple(name for name, done in self.outcome.nodes.items() if done["changed"])
         names = [work.node.name for work in works]  # not in the order in which they happened to end
-        diffs = tuple((name, part) for name in names for part in map(_text, self.outcome.diffs.get(name, ())))
+        diffs = tuple((name, part) for name in names for part in map(diff.text, self.outcome.diffs.get(name, ())))
         head = self.session.deployment.head
         return UpResult(
             cluster=self.session.name, changed=changed, launched=tuple(node.name for node in self.launched),
             expected=sum(work.expects_ray for work in works), joined=len(found), seconds=0.0,
             address=joined.gcs_address(self.session) if head else "", diffs=diffs,
             next=afterwards.commands(self.session) if head and not self.options.check else (),
+            scaler_changed=self.scaler_changed,
         )  # fmt: skip
 
     def _raise_failures(self, works: Sequence[Work]) -> None:
@@ -304,12 +362,14 @@ class _Found:
     """What was found out before anything is done.
 
     `known` is what Ray told, where it was asked; `strangers` are nodes that it does not know, with what is to be done there.
+    `scaler` is what is to be done about the one on the head.
     """
 
     wanted: plan.Machines
     works: Sequence[Work]
     strangers: Sequence[Work]
     known: dict[str, object] | None
+    scaler: scalerwork.Work
     proposal: Proposal
 
 
@@ -331,15 +391,6 @@ def _strangers(works: Sequence[Work], known: dict[str, object]) -> list[Work]:
 
 def _started(work: Work, why: str) -> Work:
     return replace(work, wanted=work.wanted._replace(ray=why))
-
-
-def _text(diff: dict[str, str]) -> str:
-    if "prepared" in diff:
-        return diff["prepared"]
-    import difflib
-
-    before, after = diff["before"].splitlines(keepends=True), diff["after"].splitlines(keepends=True)
-    return "".join(difflib.unified_diff(before, after, diff["before_header"], diff["after_header"], n=1))
 
 
 __all__ = ["UpOptions", "UpResult", "propose", "up"]

@@ -22,13 +22,15 @@ class Window(StrEnum):
     SCREEN = "screen"
 
 
-def detached(window: Window, cluster: str, command: str, variables: Iterable[str], options: Sequence[str] = ()) -> str:
-    """Start a command in a window of its own and come back. A shell stays in it afterwards, as with Ray's launcher.
+def detached(
+    window: Window, cluster: str, command: str, variables: Iterable[str], options: Sequence[str] = (), *, stays: bool = True
+) -> str:
+    """Start a command in a window of its own and come back. If it `stays`, a shell is left in it, as with Ray's launcher.
 
     `variables` are names of what the shell here has for the command; `options` are further ones of screen.
     """
     environment = " ".join(f'{name}="${name}"' for name in ["PATH", *variables])
-    started = f"env {environment} bash -c {shlex.quote(command + STAY)}"
+    started = f"env {environment} bash -c {shlex.quote(command + STAY if stays else command)}"
     if window is Window.TMUX:
         return f"{_require(window)}exec {_tmux(cluster)} new-session -d {started}"
     return f"{_require(window)}exec screen -S {_name(cluster)} -L {shlex.join(options)} -d -m {started}"

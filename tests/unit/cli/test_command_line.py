@@ -25,7 +25,7 @@ from rayctl.errors import Interrupted, Refused, UsageError
 COMMANDS = [
     "up", "down", "plan", "restart", "kill-random-node", "exec", "attach", "submit", "rsync-up", "rsync-down", "status",
     "get-head-ip", "get-worker-ips", "dashboard", "monitor", "token", "cluster-dump", "list", "logs", "ssh-config",
-    "completion", "validate", "schema", "explain", "simulate",
+    "completion", "validate", "schema", "scaler", "explain", "simulate",
 ]  # fmt: skip
 
 

@@ -28,7 +28,7 @@ def work(name: str = "w1", kind: Kind = Kind.WORKER, *, first: int = 3, ray: str
     return Work(
         node(name, kind),
         {"steps": STEPS, "ray": None, "phases": []},
-        Wanted(mounts, first, ray),
+        Wanted(mounts, first, ray, more.pop("watch", False)),
         more.pop("busy", False),
         **more,
     )
@@ -52,6 +52,8 @@ def proposed(*works: Work, wanted: Machines = NO_MACHINES, silent: tuple[NodeFai
         (work(mounts=[{"target": "~/app", "digest": "m"}]), Action.SYNC, "copy ~/app"),
         (work(behind=True), Action.SYNC, "copy the head's synced files"),
         (work(first=1, why_steps="it changed"), Action.RERUN, "run set-up from step 2 of 3"),
+        (work(watch=True), Action.WATCH, "put orphan_timeout into force"),
+        (work(watch=True, ray="it was not started yet"), Action.START, "start Ray, because it was not started yet"),
         (work(ray="it was not started yet"), Action.START, "start Ray, because it was not started yet"),
         (work(ray="its start commands changed", works=True), Action.RESTART, "restart Ray, because its start commands changed"),
         (
