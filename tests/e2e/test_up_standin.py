@@ -35,7 +35,7 @@ def test_from_nothing_to_up_and_back(standin: Any) -> None:
     # what it says comes next does what it says
     commands = [line.partition("  # ")[0].strip() for line in first.stdout.splitlines() if "  # " in line]
     verbs = [shlex.split(command)[1] for command in commands]
-    assert verbs == ["exec", "submit", "status", "down"]
+    assert verbs == ["exec", "submit", "status", "scaler", "down"]
     status = subprocess.run(["bash", "-c", commands[2]], env=standin.env, capture_output=True, text=True, check=True)
     assert ONE in status.stdout
 
@@ -52,7 +52,7 @@ def test_from_nothing_to_up_and_back(standin: Any) -> None:
     assert list((standin.home / "ansible").iterdir()) == []
     assert stat.S_IMODE((standin.home / "ansible").stat().st_mode) == 0o700
 
-    down = subprocess.run(["bash", "-c", f"{commands[3]} -y"], env=standin.env, capture_output=True, text=True, check=True)
+    down = subprocess.run(["bash", "-c", f"{commands[-1]} -y"], env=standin.env, capture_output=True, text=True, check=True)
     assert "demo: 3 nodes ended" in down.stdout
     assert standin.nodes() == {}
     assert standin.processes() == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,6 +51,12 @@ class RayCluster(Cluster):
         script = self.folder / "job.py"
         script.write_text(text)
         return str(self.rayctl("submit", str(script), **extra).stdout).splitlines()
+
+    def on_head(self, text: str) -> str:
+        """What a script prints that runs on the head and needs no line to it."""
+        script = f"/home/ray/job{time.monotonic_ns()}.py"
+        self.head.write(script, text)
+        return self.head.exec(f"sudo -iu ray bash -lc '. ~/.rayctl/{self.name}/env && python {script}'", seconds=200).stdout
 
     def elsewhere(self, folder: str) -> RayCluster:
         """See `Cluster`."""

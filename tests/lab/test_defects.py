@@ -68,7 +68,7 @@ def test_d4_minimum_numbers_are_heeded(both: Beside) -> None:
     both.ray("down", "-y", "--keep-min-workers", "cluster.yaml", telling="worker|head|nodes")
     both.rayctl("down", "-y", "--keep-min-workers", "cluster.yaml")
     both.unseen("rayctl", "down", "-y", "cluster.yaml")
-    both.write(min_workers=0)
+    both.write(min_workers=0, scaler={"run_on": "off"})
     both.rayctl("up", "-y", "--quiet", "--min-workers", "1", "cluster.yaml")
     both.rayctl("get-worker-ips", "cluster.yaml")
     both.ends("D4")

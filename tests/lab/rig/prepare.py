@@ -10,7 +10,17 @@ from collections.abc import Iterator
 from . import base, places, rayenv
 from .box import run
 
-BOX_PACKAGES = ("systemd-container", "mmdebstrap", "openssh-client", "iproute2", "iptables", "rsync", "tmux", "screen")
+BOX_PACKAGES = (
+    "systemd-container",
+    "mmdebstrap",
+    "openssh-client",
+    "iproute2",
+    "iptables",
+    "rsync",
+    "tmux",
+    "screen",
+    "redis-tools",
+)
 WAIT_FOR_APT = ("-o", "DPkg::Lock::Timeout=600")  # another apt may be at work
 
 
