@@ -7,7 +7,7 @@ JOBS ?= 2
 # molecule installs the collection under Ansible's home: not under the person's, where it would be found before the checkout
 ANSIBLE_ENV = PATH="$(abspath $(BIN)):$$PATH" ANSIBLE_HOME="$(abspath .ansible)"
 
-.PHONY: demo test test-quick lab lab-clean lint bench pictures clean
+.PHONY: demo test test-quick soak lab lab-clean lint bench pictures clean
 
 demo: $(VENV)/.ready-demo  ## a real Ray cluster of four nodes on this machine, a job on it, and its end
 	$(BIN)/python examples/demo.py
@@ -20,6 +20,9 @@ test: $(VENV)/.ready lint lab  ## everything
 
 test-quick: $(VENV)/.ready  ## what does not start playbooks or Ray: seconds
 	$(PYTEST) -q -n $(JOBS) -m "not ray and not ansible and not slow and not lab" tests
+
+soak: $(VENV)/.ready  ## the scaler in rough weather for half an hour; RAYCTL_SOAK_SEED=... tells where to begin
+	RAYCTL_SOAK_S=$${RAYCTL_SOAK_S:-1800} $(PYTEST) -q tests/unit/scaler/test_scaler_soak.py
 
 lab: $(VENV)/.ready  ## what tests on real hosts need, made once per machine; without root they are skipped
 	$(BIN)/python -m tests.lab.rig prepare

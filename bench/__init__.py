@@ -16,6 +16,9 @@
     inventory.py      inventory: 10,000 nodes through `ansible-inventory --graph`
     fanout.py         fanout: what one controller spends on each of hundreds of hosts
     planner.py        planner: decisions beside those of Ray's autoscalers and a lower bound; planning/ has its parts
+    reaction.py       reaction, reaction-hosts: from demand to a launch, beside Ray's autoscaler; scaling/ has its parts
+    scaler_scale.py   scaler-scale: one turn of the scaler over 10,000 machines
+    scaler_idle.py    scaler-idle: the scaler at rest beside Ray's monitors
     hosts/            hosts-up, hosts-up-8, hosts-setup, hosts-unchanged: real hosts over ssh
 
 Nothing here passes or fails: a figure says whether its goal was met, and a person reads it.

@@ -21,7 +21,10 @@ from bench.hosts.set_up import set_up
 from bench.inventory import inventory
 from bench.pairs import RunFailed
 from bench.planner import planner
+from bench.reaction import reaction, reaction_hosts
 from bench.running import exec_, unchanged
+from bench.scaler_idle import scaler_idle
+from bench.scaler_scale import scaler_scale
 from rayctl.errors import RayctlError
 from tests.lab.rig import LabError
 
@@ -40,9 +43,18 @@ FIGURES: dict[str, Callable[[int], str]] = {
     "hosts-commands": commands,
     "fanout": fanout,
     "planner": planner,
+    "reaction": reaction,
+    "reaction-hosts": reaction_hosts,
+    "scaler-scale": scaler_scale,
+    "scaler-idle": scaler_idle,
 }
 PAIRS = 7
-FEWER = {"hosts-up": 5, "hosts-up-8": 5, "planner": 20}  # `ray up` takes part, and is given two minutes; seeds, not pairs
+RUNS = {
+    "hosts-up": 5, "hosts-up-8": 5,  # `ray up` takes part, and is given two minutes
+    "planner": 20,  # seeds, not pairs
+    "reaction": 40, "reaction-hosts": 5,  # submissions
+    "scaler-idle": 3,  # minutes
+}  # fmt: skip
 
 
 def main() -> None:
@@ -53,7 +65,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that clusters are taken down
     for name in wanted.figures or FIGURES:
         print(f"== {name}", file=sys.stderr, flush=True)
-        pairs = wanted.pairs or FEWER.get(name, PAIRS)
+        pairs = wanted.pairs or RUNS.get(name, PAIRS)
         try:
             measured = FIGURES[name](pairs)
         except (RunFailed, RayctlError, LabError, TimeoutError) as failure:
@@ -68,7 +80,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("figures", nargs="*", metavar="NAME", help=f"of {', '.join(FIGURES)} (default: all)")
-    usual = f"runs of each side (default: {PAIRS}, or 5 where `ray up` takes part)"
+    usual = f"runs of each side (default: {PAIRS}; {', '.join(f'{name}: {count}' for name, count in RUNS.items())})"
     parser.add_argument("--pairs", type=int, metavar="N", help=usual)
     parser.add_argument("--print", action="store_true", help="print the figures, and leave the page as it is")
     wanted = parser.parse_args()
