@@ -16,6 +16,8 @@ from typing import Any, Callable, Dict, List, Optional
 from . import processes
 from .state import NodeError, make_private
 
+LEAVING_S = 5.0  # so long a process that is seen no more may still hold its ports
+
 # Runs in the interpreter behind the `ray` command. argv: wanted Ray, wanted Python (both may be empty), file for the answer.
 VERSIONS = """
 import importlib.metadata as m, sys
@@ -107,15 +109,28 @@ def forget_address(folder: str, address: str, port: int) -> None:
 def check_ports(ports: List[int]) -> None:
     """Refuse to start where somebody else listens already, and say who."""
     for port in ports:
+        who = _holder(port)
+        if who:
+            raise NodeError("port %d is in use by %s. End that process, or give this node another port" % (port, who))
+
+
+def _holder(port: int) -> str:
+    """Who listens on this TCP port, in words; empty when nobody does.
+
+    A process of many threads that is just ending, such as those of a Ray that was stopped, is seen no more while it still
+    holds its ports. So a listener that we should see, and do not, gets a moment to go.
+    """
+    deadline = time.monotonic() + LEAVING_S
+    while True:
         owner = _listener(port)
         if owner is None:
-            continue
-        holder = processes.who_listens(port)
-        if holder is not None:
-            who = "%s (pid %d of user %s)" % (holder.name, holder.pid, _user(owner))
-        else:
-            who = "another user's process (user %s)" % _user(owner)
-        raise NodeError("port %d is in use by %s. End that process, or give this node another port" % (port, who))
+            return ""
+        process = processes.who_listens(port)
+        if process is not None:
+            return "%s (pid %d of user %s)" % (process.name, process.pid, _user(owner))
+        if os.geteuid() not in (0, owner) or time.monotonic() > deadline:
+            return "another user's process (user %s)" % _user(owner)
+        time.sleep(0.05)
 
 
 def _listener(port: int) -> Optional[int]:

@@ -8,6 +8,7 @@ import pwd
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,31 @@ except state.NodeError as e:
         port = str(server.getsockname()[1])
         done = subprocess.run([sys.executable, "-c", code, port], capture_output=True, text=True, check=False)
     assert f"port {port} is in use by another user's process (user root)." in done.stderr
+
+
+def test_a_process_that_is_just_ending_holds_its_port_a_moment_longer_than_it_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = """
+import ctypes, socket, threading, time
+server = socket.create_server(("127.0.0.1", 0))
+print(server.getsockname()[1], flush=True)
+threading.Thread(target=lambda: (input(), time.sleep(0.5))).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        port = int(child.stdout.readline())
+        while processes.find(child.pid) is not None:  # its first thread
+            time.sleep(0.01)
+        with (
+            monkeypatch.context() as impatient,
+            pytest.raises(NodeError, match=f"port {port} is in use by another user's process"),
+        ):
+            impatient.setattr(ray, "LEAVING_S", 0.1)
+            ray.check_ports([port])
+        child.stdin.write("\n")
+        child.stdin.flush()
+        ray.check_ports([port])
 
 
 # ---- the head
