@@ -12,7 +12,12 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from lab.rig.able import cannot_run, must_run
+
+# how long an example takes is the machine's matter
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 FATE = "lab"  # the name of the property by which a report tells what became of a test on real hosts
 

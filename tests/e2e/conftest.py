@@ -60,7 +60,7 @@ class Standin:
 
     def run(self, *words: str, code: int | None = 0, env: Mapping[str, str] | None = None, **extra: Any) -> Any:
         """`rayctl words`, which must end with this code. Standard input is no terminal."""
-        settings: dict[str, Any] = {"stdin": subprocess.DEVNULL, "timeout": 60, **extra}
+        settings: dict[str, Any] = {"stdin": subprocess.DEVNULL, "timeout": 180, **extra}
         done = subprocess.run(
             [RAYCTL, *words], env={**self.env, **(env or {})}, capture_output=True, text=True, check=False, **settings
         )
@@ -95,7 +95,7 @@ class Standin:
                     found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace"))
         return found
 
-    def until(self, condition: Callable[[], Any], patience_s: float = 15.0) -> Any:
+    def until(self, condition: Callable[[], Any], patience_s: float = 60.0) -> Any:
         """Wait until something is true."""
         end = time.monotonic() + patience_s
         while not (value := condition()):

@@ -33,24 +33,29 @@ def meet(folder, count, seconds):
     (folder / here).touch()
     while len(list(folder.iterdir())) < count:
         time.sleep(0.1)
-    time.sleep(seconds)
+    hold() if seconds is None else time.sleep(seconds)
     return here
 
-def ran(count, seconds):
+def hold():
+    end = time.monotonic() + 300
+    while not enough.exists() and time.monotonic() < end:
+        time.sleep(0.1)
+
+def ran(count, seconds=None):
     folder = Path(tempfile.mkdtemp())
     print("RAN", *sorted(set(ray.get([meet.remote(folder, count, seconds) for _ in range(count)]))))
 """
 
 
 class Cluster:
-    """A cluster, its scaler, and drivers, whose scripts go on from `BEGIN`."""
+    """A cluster, its scaler, and drivers, whose scripts go on from `BEGIN`; what they `hold` ends when there is `enough`."""
 
     def __init__(self, folder: Path, text: str) -> None:
         self.folder, self.home, self.file = folder, folder / "home", folder / "scaled.yaml"
         self.file.write_text(text)
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAYCTL_", "RAY_", "ANSIBLE_"))}
         self.env = {**kept, "RAYCTL_HOME": str(self.home)}
-        self.out = folder / "scaler.jsonl"
+        self.out, self.enough = folder / "scaler.jsonl", folder / "enough"
         self.scaler: subprocess.Popen[str] | None = None
 
     def rayctl(self, *words: str, code: int | None = 0) -> str:
@@ -92,7 +97,7 @@ class Cluster:
     def launched(self) -> list[str]:
         return [event["node"] for event in self.events("node_launched")]
 
-    def until(self, true: Callable[[], Any], patience_s: float = 60.0) -> Any:
+    def until(self, true: Callable[[], Any], patience_s: float = 150.0) -> Any:
         end = time.monotonic() + patience_s
         while not (value := true()):
             assert time.monotonic() < end, "\n".join(self.texts())
@@ -102,7 +107,8 @@ class Cluster:
     # ---- drivers
     def driver(self, text: str) -> subprocess.Popen[str]:
         script = self.folder / f"job{time.monotonic_ns()}.py"
-        script.write_text(BEGIN + text)
+        script.write_text(f"{BEGIN}\nenough = Path({str(self.enough)!r})\n{text}")
+        self.enough.unlink(missing_ok=True)
         return subprocess.Popen(
             [RAYCTL, "submit", str(self.file), str(script)], env=self.env, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

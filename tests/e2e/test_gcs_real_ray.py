@@ -243,10 +243,10 @@ def test_values_at_the_head_can_be_a_compare_and_set(head):
         assert client.get(b"lease/1", namespace=b"rayctl") == b""
 
 
-def test_an_idle_node_is_drained_at_once_and_a_busy_one_refuses(head):
+def test_an_idle_node_is_drained_at_once_and_a_busy_one_refuses(head, tmp_path):
     with worker(head, "i-w") as ready, AutoscalerClient(head.address) as client:
         node = ready()
-        with busy_on(head, "worker_only"):
+        with busy_on(head, "worker_only", tmp_path / "held"):
             assert "no longer idle" in refusal(client, node)
         assert until(lambda: client.drain(node, DrainReason.IDLE, "idle for 300 s") == "")
         assert until(lambda: all(n.state is RayState.DEAD for n in client.nodes() if n.instance_id == "i-w"))
@@ -295,16 +295,17 @@ def worker(head, instance_id):
 
 
 @contextmanager
-def busy_on(head, resource):
-    """A task that holds a resource, for the length of a `with` block."""
+def busy_on(head, resource, mark):
+    """A task that holds a resource, for the length of a `with` block. It makes a file `mark`."""
     script = (
-        "import ray, sys, time\nray.init(address=sys.argv[1], log_to_driver=False)\n"
-        "@ray.remote\ndef hold():\n    time.sleep(600)\n"
-        f"held = hold.options(num_cpus=1, resources={{{resource!r}: 1}}).remote()\n"
+        "import os, ray, sys, time\nray.init(address=sys.argv[1], log_to_driver=False)\n"
+        "@ray.remote\ndef hold(path):\n    open(path, 'w').close()\n    time.sleep(600)\n"
+        f"held = hold.options(num_cpus=1, resources={{{resource!r}: 1}}).remote(sys.argv[2])\n"
+        "while not os.path.exists(sys.argv[2]): time.sleep(0.1)\n"
         "time.sleep(2)\nprint('held', flush=True)\nsys.stdin.readline()\n"
     )
     driver = subprocess.Popen(
-        [sys.executable, "-c", script, head.address], env=head.env, stdin=PIPE, stdout=PIPE, stderr=STDOUT, text=True,
+        [sys.executable, "-c", script, head.address, mark], env=head.env, stdin=PIPE, stdout=PIPE, stderr=STDOUT, text=True,
         start_new_session=True,
     )  # fmt: skip
     try:

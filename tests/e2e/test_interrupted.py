@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,12 @@ def slow(standin: Any, seconds: float) -> None:
     standin.write(standin.note("one"), standin.note("two", f"{wait}; echo $RAYCTL_STEP >> {standin.out}/three"))
 
 
+def says(child: subprocess.Popen[str], text: str) -> bool:
+    """Whether this is told on stderr, which is read up to there."""
+    assert child.stderr is not None
+    return any(text in line for line in child.stderr)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_leaves_nothing_running_and_says_how_to_resume(standin: Any, number: signal.Signals) -> None:
     slow(standin, 300)
@@ -34,8 +41,8 @@ def test_ctrl_c_leaves_nothing_running_and_says_how_to_resume(standin: Any, numb
     standin.until(lambda: standin.noted("two") == ALL)
     began = time.monotonic()
     os.killpg(up.pid, number)
-    _, err = up.communicate(timeout=20)
-    assert time.monotonic() - began < 5
+    _, err = up.communicate(timeout=60)
+    assert time.monotonic() - began < 30
     assert up.returncode == 130
     assert standin.processes() == []
     assert "Traceback" not in err
@@ -77,7 +84,7 @@ def test_ctrl_c_at_a_terminal_is_130(standin: Any) -> None:
 
 
 def test_after_kill_9_the_next_up_follows_the_steps_that_run(standin: Any) -> None:
-    slow(standin, 4)
+    slow(standin, 120)
     first = standin.start("up", "-y", str(standin.file))
     standin.until(lambda: standin.noted("two") == ALL)
     owner = processes.find(first.pid)
@@ -87,23 +94,29 @@ def test_after_kill_9_the_next_up_follows_the_steps_that_run(standin: Any) -> No
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
     standin.until(lambda: not processes.marked(*mine))  # they end themselves; the steps on the nodes go on
-    again = standin.up()
-    assert "an earlier run is still at work here; following it" in again.stderr
+    again = standin.start("up", "-y", str(standin.file))
+    assert says(again, "an earlier run is still at work here; following it")
+    (standin.out / "hurry").touch()
+    _, err = again.communicate(timeout=60)
+    assert again.returncode == 0, err
     for step in ("one", "two", "three", "starts"):
         assert standin.noted(step) == ALL, f"{step} ran once"
     assert list((standin.home / "ansible").iterdir()) == [], "what the killed one left there is gone"
 
 
 def test_the_second_of_two_waits_and_finds_nothing_to_do(standin: Any) -> None:
-    slow(standin, 2)
+    slow(standin, 120)
     first = standin.start("up", "-y", str(standin.file))
     standin.until(lambda: standin.noted("two"))
     hasty = standin.up("--lock-timeout", "0", code=5)
     assert f"rayctl up demo (pid {first.pid}" in hasty.stderr
-    second = standin.up()
-    assert f"waiting for rayctl up demo (pid {first.pid}" in second.stderr
-    assert "nothing changed" in second.stdout
-    assert first.wait(10) == 0
+    second = standin.start("up", "-y", str(standin.file))
+    assert says(second, f"waiting for rayctl up demo (pid {first.pid}")
+    (standin.out / "hurry").touch()
+    out, err = second.communicate(timeout=60)
+    assert second.returncode == 0, err
+    assert "nothing changed" in out
+    assert first.wait(60) == 0
     assert standin.noted("three") == ALL
 
 
@@ -111,13 +124,13 @@ def test_a_time_limit_ends_the_steps_and_counts_as_failure(standin: Any) -> None
     slow(standin, 300)
     began = time.monotonic()
     failed = standin.up("--timeout", "2", code=1)
-    assert time.monotonic() - began < 12
+    assert time.monotonic() - began < 60
     assert "rayctl up" in failed.stderr.splitlines()[-1]
     assert failed.stderr.count("✗ ") >= 1
     assert standin.processes() == []
 
 
 def test_a_long_step_gives_signs_of_life_in_plain_lines(standin: Any) -> None:
-    standin.write({"command": "sleep 3.5", "name": "the long one"})
+    standin.write({"command": "sleep 6", "name": "the long one"})
     lines = standin.up().stderr.splitlines()
-    assert any("demo-worker-1" in line and "step 1/1 running for 2 s: the long one" in line for line in lines)
+    assert any(re.search(r"demo-worker-1 +step 1/1 running for [2-5] s: the long one", line) for line in lines)

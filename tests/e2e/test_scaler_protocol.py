@@ -24,7 +24,7 @@ from tests.unit.scaler.bypass import watching
 
 import grpc  # isort: skip  # after the client, which keeps it quiet
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 STATE = "/ray.rpc.autoscaler.AutoscalerStateService/GetClusterResourceState"
 DRAIN = "/ray.rpc.autoscaler.AutoscalerStateService/DrainNode"
 FILE = """\

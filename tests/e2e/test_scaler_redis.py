@@ -19,7 +19,7 @@ from tests.e2e.scaled_clusters import Cluster, cluster_of
 # Debian's redis-tools has the server under another name, and starts none
 SERVER = shutil.which("redis-server") or shutil.which("redis-check-rdb")
 pytestmark = [
-    pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300),
+    pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900),
     pytest.mark.skipif(not SERVER and not os.environ.get("CI"), reason="no Redis; `make lab` installs redis-tools"),
 ]  # fmt: skip
 FILE = """\

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ STEERING = ("RAYCTL_", "RAY_", "ANSIBLE_", "PYTEST_", "SSH_")
 
 class Cluster:
     """One cluster file over hosts of a lab, in a controller's home of its own. The first host is the head."""
+
+    patience_s = 120
 
     def __init__(self, lab: Lab, folder: Path, name: str = "lab", hosts: tuple[str, ...] = ("h1", "h2", "h3", "h4")) -> None:
         self.lab, self.folder, self.name = lab, folder, name
@@ -59,7 +62,7 @@ class Cluster:
 
     def run(self, *words: str, code: int | None = 0, env: Mapping[str, str] | None = None, **extra: Any) -> Any:
         """A command, which must end with this code. Standard input is no terminal."""
-        settings: dict[str, Any] = {"stdin": subprocess.DEVNULL, "timeout": 120, "cwd": self.folder, **extra}
+        settings: dict[str, Any] = {"stdin": subprocess.DEVNULL, "timeout": self.patience_s, "cwd": self.folder, **extra}
         done = subprocess.run(words, env={**self.env, **(env or {})}, capture_output=True, text=True, check=False, **settings)
         assert code is None or done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
         assert "Traceback" not in done.stderr
@@ -107,9 +110,22 @@ class Cluster:
         """Leave nothing on this machine: children, and ssh masters that would outlive the hosts."""
         for child in self.children:
             if child.poll() is None:
-                child.kill()
+                os.killpg(child.pid, signal.SIGKILL)
             child.communicate()
         self.run("rayctl", "down", "-y", str(self.file), code=None)
+
+
+def content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # it ended, or was removed
+        return b""
+
+
+def holding(folder: Path, secret: bytes) -> list[Path]:
+    """The files below a folder in which the secret is, also while others come and go there."""
+    files = (Path(place, name) for place, _, names in os.walk(folder) for name in names)
+    return [file for file in files if file.is_file() and secret in content(file)]
 
 
 def note(name: str, then: str = "true") -> str:

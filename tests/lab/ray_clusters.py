@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ print("ran on", *sorted(ray.get([where.options(scheduling_strategy=On(node, soft
 class RayCluster(Cluster):
     """One cluster with rayctl's own start commands."""
 
+    patience_s = 240
+
     def joined(self, *flags: str, **extra: Any) -> str:
         """What `up` says at its end: "4 of 4 nodes joined, nothing changed"."""
         said = self.up(*flags, **extra).stdout
@@ -56,7 +58,7 @@ class RayCluster(Cluster):
         """What a script prints that runs on the head and needs no line to it."""
         script = f"/home/ray/job{time.monotonic_ns()}.py"
         self.head.write(script, text)
-        return self.head.exec(f"sudo -iu ray bash -lc '. ~/.rayctl/{self.name}/env && python {script}'", seconds=200).stdout
+        return self.head.exec(f"sudo -iu ray bash -lc '. ~/.rayctl/{self.name}/env && python {script}'", seconds=330).stdout
 
     def elsewhere(self, folder: str) -> RayCluster:
         """See `Cluster`."""
@@ -81,15 +83,15 @@ def ray_cluster(lab: Lab, folder: Path, hosts: tuple[str, ...], **keys: Any) -> 
     for name in hosts:  # all of them share the cores of one machine, and perhaps with other tests
         lab[name].write("/etc/profile.d/patience.sh", "export RAY_raylet_start_wait_time_s=90\n")
     sockets = tempfile.mkdtemp(prefix="rcray-", dir="/tmp")  # not below a test's own folder: paths of sockets are short
-    with pytest.MonkeyPatch.context() as environment:
+    with pytest.MonkeyPatch.context() as environment, ExitStack() as last:
         environment.setenv("XDG_RUNTIME_DIR", sockets)
+        last.callback(lab.reset)
+        last.callback(shutil.rmtree, sockets, ignore_errors=True)
+        last.callback(masters.close, "*")
         made = RayCluster(lab, folder / "laptop", hosts=hosts)
+        last.callback(made.end)
         made.write_for_ray(**keys)
         yield made
-        made.end()
-        masters.close("*")
-        shutil.rmtree(sockets)
-        lab.reset()
 
 
 def free_of_ours(host: Host) -> Mapping[str, str]:

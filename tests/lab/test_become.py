@@ -8,7 +8,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from .clusters import BIN, Cluster
+from .clusters import BIN, Cluster, content, holding
 from .rig import Host
 from .rig.box import wait_for
 from .teams import Played, Team
@@ -122,32 +122,21 @@ def test_the_password_is_found_nowhere(guarded: Cluster) -> None:
     seen = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep -c '[z]ebra crossing'; true"
     assert [host.exec(seen).stdout for host in hosts] == ["0\n"] * 4
     assert _of_this_machine() == []
-    assert [path.name for path in _holding(guarded.home)] == ["become-password"]
+    assert [path.name for path in holding(guarded.home, PASSWORD.encode())] == ["become-password"]
     for host in hosts:
         host.exec("kill $(cat /root/pid)")
     printed = "".join(bringing_up.communicate(timeout=60))
     assert bringing_up.returncode == 0, printed
     assert PASSWORD not in printed
-    assert _holding(guarded.home) == []
+    assert holding(guarded.home, PASSWORD.encode()) == []
     files = "grep -rlF 'zebra crossing' /home /root /tmp /var /run 2>/dev/null; true"
     assert [host.exec(files).stdout for host in hosts] == [""] * 4
 
 
 def _of_this_machine() -> list[str]:
     """Processes here that have it in their command line or environment."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        for name in ("cmdline", "environ"):
-            try:
-                found += [str(process / name)] if PASSWORD.encode() in (process / name).read_bytes() else []
-            except OSError:
-                continue  # it ended meanwhile
-    return found
-
-
-def _holding(folder: Path) -> list[Path]:
-    """The files below a folder that have it."""
-    return [path for path in folder.rglob("*") if path.is_file() and PASSWORD.encode() in path.read_bytes()]
+    files = (process / name for process in Path("/proc").glob("[0-9]*") for name in ("cmdline", "environ"))
+    return [str(file) for file in files if PASSWORD.encode() in content(file)]
 
 
 # ---- by plain Ansible

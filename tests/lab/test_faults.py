@@ -89,7 +89,7 @@ def test_a_silent_host_holds_up_nobody_and_comes_back_by_the_next_up(cluster: Cl
     cluster.lab["h4"].kill()
     began = time.monotonic()
     said = cluster.up(code=1).stderr
-    assert time.monotonic() - began < 1.5 * normal + 4
+    assert time.monotonic() - began < normal + max(9, normal + 4), "ssh itself gives a host up after ten seconds"
     assert said.count("✗ h4") == 1
     assert cluster.counts("starts") == {"h1": 2, "h2": 2, "h3": 2}
     assert "the other 3 nodes are up" in cluster.up(code=1).stderr, "and a second one says the same"

@@ -22,13 +22,18 @@ PROJECT = Path(__file__).parents[2]
 
 
 def tried(lab: Lab, host: str, *command: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    """A command over ssh that gives up after a second."""
-    return run("ssh", "-F", lab.ssh_config, "-o", "ConnectTimeout=1", *options, host, *command, check=False)
+    """A command over ssh, however it ends."""
+    return run("ssh", "-F", lab.ssh_config, *options, host, *command, check=False)
+
+
+def silence(lab: Lab, host: str) -> str:
+    """What ssh says of a host that does not answer for two seconds. After three there is "no route" to one that is off."""
+    return tried(lab, host, "true", options=("-o", "ConnectTimeout=2")).stderr
 
 
 def reaches(lab: Lab, source: str, target: str) -> bool:
     """Whether one host can open a connection to another's sshd."""
-    return tried(lab, source, f"nc -z -w 1 {lab[target].ip} 22").returncode == 0
+    return lab[source].exec(f"nc -z -w 2 {lab[target].ip} 22", check=False).returncode == 0
 
 
 def seconds(lab: Lab, host: str, command: str, text: str = "") -> float:
@@ -36,6 +41,11 @@ def seconds(lab: Lab, host: str, command: str, text: str = "") -> float:
     began = time.monotonic()
     lab[host].ssh(command, text=text)
     return time.monotonic() - began
+
+
+def quickest(lab: Lab, host: str) -> float:
+    """How long ssh takes when nothing else holds it up."""
+    return min(seconds(lab, host, "true") for _ in range(3))
 
 
 # power
@@ -47,7 +57,7 @@ def test_a_killed_host_is_silent_and_comes_back_with_its_disk(hosts: Lab) -> Non
     h1.ssh("touch ~/kept /tmp/lost; sync")
     h1.kill()
     assert not h1.running()
-    assert "timed out" in tried(hosts, "h1", "true").stderr
+    assert "timed out" in silence(hosts, "h1")
     h1.boot()
     assert h1.ssh("ls ~/kept /tmp/lost", check=False).stdout == "/home/ray/kept\n"
     assert h1.boot_id() != boot
@@ -66,7 +76,7 @@ def test_a_host_can_reboot_itself(hosts: Lab) -> None:
     h1 = hosts["h1"]
     boot, leader = h1.boot_id(), h1.leader()
     h1.ssh("sudo systemctl reboot", check=False)
-    wait_for(lambda: h1.leader() not in {None, leader}, 20, "h1 comes up again")
+    wait_for(lambda: h1.leader() not in {None, leader}, 60, "h1 comes up again")
     h1.wait_for_login()
     assert h1.boot_id() != boot
 
@@ -83,7 +93,7 @@ def test_a_paused_host_accepts_connections_and_says_nothing(hosts: Lab) -> None:
     boot = h1.boot_id()
     h1.pause()
     socket.create_connection((h1.ip, h1.port), 1).close()
-    assert "banner exchange" in tried(hosts, "h1", "true").stderr
+    assert "banner exchange" in silence(hosts, "h1")
     h1.pause(False)
     assert h1.ssh("hostname").stdout == "h1\n"
     assert h1.boot_id() == boot
@@ -94,9 +104,9 @@ def test_a_paused_host_accepts_connections_and_says_nothing(hosts: Lab) -> None:
 
 def test_a_partitioned_host_reaches_nobody_and_nobody_reaches_it(hosts: Lab) -> None:
     hosts["h1"].partition()
-    assert "timed out" in tried(hosts, "h1", "true").stderr
+    assert "timed out" in silence(hosts, "h1")
     assert not reaches(hosts, "h2", "h1")
-    assert hosts["h1"].exec(f"nc -z -w 1 {hosts['h2'].ip} 22", check=False).returncode
+    assert not reaches(hosts, "h1", "h2")
     hosts["h1"].heal()
     assert reaches(hosts, "h1", "h2")
 
@@ -110,14 +120,14 @@ def test_a_partition_can_be_between_two_hosts_alone(hosts: Lab) -> None:
 
 def test_a_hidden_host_is_reached_through_another(hosts: Lab) -> None:
     hosts["h1"].hide()
-    assert "timed out" in tried(hosts, "h1", "true").stderr
+    assert "timed out" in silence(hosts, "h1")
     assert tried(hosts, "h1", "hostname", options=("-J", "h3")).stdout == "h1\n"
 
 
 def test_an_unplugged_host_stays_out_of_reach_over_a_reboot(hosts: Lab) -> None:
     h1 = hosts["h1"]
     h1.unplug()
-    assert "timed out" in tried(hosts, "h1", "true").stderr
+    assert "timed out" in silence(hosts, "h1")
     h1.power_cycle()
     assert h1.banner() == ""
     h1.heal()
@@ -126,11 +136,11 @@ def test_an_unplugged_host_stays_out_of_reach_over_a_reboot(hosts: Lab) -> None:
 
 
 def test_a_link_can_have_a_delay(hosts: Lab) -> None:
-    normal = seconds(hosts, "h1", "true")
-    hosts["h1"].slow(delay_ms=100)
-    assert seconds(hosts, "h1", "true") > normal + 0.4
+    normal = quickest(hosts, "h1")
+    hosts["h1"].slow(delay_ms=300)
+    assert seconds(hosts, "h1", "true") > normal + 1.5
     hosts["h1"].heal()
-    assert seconds(hosts, "h1", "true") < normal + 0.4
+    assert quickest(hosts, "h1") < normal + 1.5
 
 
 def test_a_link_can_lose_packets(hosts: Lab) -> None:
@@ -172,7 +182,8 @@ def test_tmp_can_refuse_to_run_programs(hosts: Lab) -> None:
 
 def test_a_host_can_lack_commands(hosts: Lab) -> None:
     hosts["h1"].without("python3", "rsync")
-    assert tried(hosts, "h1", "command -v python3 python3.11 rsync").stdout == ""
+    done = tried(hosts, "h1", "command -v python3 python3.11 rsync")
+    assert (done.returncode, done.stdout) == (1, "")
     hosts["h1"].without("python3", "rsync", there=False)
     hosts["h1"].ssh("python3 --version && rsync --version")
 
@@ -305,7 +316,7 @@ def maker_of(name: str) -> subprocess.Popen[bytes]:
 def test_a_lab_whose_maker_was_killed_leaves_nothing(seen: str) -> None:
     name = f"k{os.getpid()}"
     with maker_of(name) as maker:
-        wait_for(lambda: any((lab.folder / seen).exists() for lab in every_lab() if lab.name == name), 20, f"{seen} is there")
+        wait_for(lambda: any((lab.folder / seen).exists() for lab in every_lab() if lab.name == name), 60, f"{seen} is there")
         maker.send_signal(signal.SIGKILL)
     clean_dead()
     assert name not in [lab.name for lab in every_lab()]

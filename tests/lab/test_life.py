@@ -30,7 +30,7 @@ def files(host: Host) -> list[str]:
 def wait_for_quiet(*hosts: Host) -> None:
     """Wait until nothing of the lab's user runs there, logins included."""
     for host in hosts:
-        wait_for(lambda host=host: not host.exec(PROCESSES).stdout, 10, f"nothing runs on {host.name}")  # type: ignore[misc]
+        wait_for(lambda host=host: not host.exec(PROCESSES).stdout, 30, f"nothing runs on {host.name}")  # type: ignore[misc]
 
 
 def test_up_from_nothing_runs_each_command_once_on_each_host(cluster: Cluster) -> None:

@@ -18,7 +18,7 @@ STARTS = {
     "head_start_ray_commands": [note("starts", f'python3 -c "{GCS}" >/dev/null 2>&1 &')],
     "worker_start_ray_commands": [daemon("starts")],
 }
-SHORT_S, LONG_S = 5, 12
+SHORT_S, LONG_S = 5, 20
 
 
 def write(cluster: Cluster, timeout_s: float = SHORT_S) -> None:

@@ -16,7 +16,7 @@ from .rig.box import LabError, wait_for
 from .test_ray_scaler import SCALED
 from .test_scaler_on_head import FOLDER, lines, pid, traces
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
 JOB = """
 import ray
@@ -43,7 +43,7 @@ def test_with_the_laptop_off_hosts_come_with_the_work_and_go_when_it_is_done(sca
     scaled.up()
     assert pid(scaled), said(scaled)
     assert scaled.ray()["h2"] == {}
-    wait_for(lambda: scaled.status()["scaler"], 30, "the scaler's own word is fetched from the head")
+    wait_for(lambda: scaled.status()["scaler"], 120, "the scaler's own word is fetched from the head")
     monitor = scaled.start("rayctl", "monitor", str(scaled.file))
     assert monitor.stdout is not None
     assert "scaler" in monitor.stdout.readline()
@@ -72,7 +72,7 @@ def test_up_beside_it_leaves_hosts_to_it_and_watches_and_a_command_that_is_over_
     before = traces(scaled)
     scaled.up()
     first, head = pid(scaled), scaled.ray()["h1"]
-    wait_for(lambda: scaled.status()["scaler"], 30, "it turns")
+    wait_for(lambda: scaled.status()["scaler"], 120, "it turns")
     said = scaled.up("--min-workers", "1", "--no-restart").stdout
     assert "2 of 2 nodes joined" in said
     (taken,) = [name for name, pids in scaled.ray().items() if pids and name != "h1"]
@@ -81,10 +81,10 @@ def test_up_beside_it_leaves_hosts_to_it_and_watches_and_a_command_that_is_over_
     assert [event["node"] for event in launched] == [taken], "the scaler has done it"
     assert pid(scaled) == first
     assert scaled.ray()["h1"] == head
-    wait_for(lambda: scaled.ray()[taken], 30, "it stays, since it is the minimum now")
+    wait_for(lambda: scaled.ray()[taken], 120, "it stays, since it is the minimum now")
     scaled.rayctl("exec", "--tmux", "--stop", "sleep 3; touch /home/ray/out-over")
-    wait_for(lambda: scaled.head.exec("ls /home/ray/out-over 2>/dev/null || :").stdout, 30, "the command has run")
+    wait_for(lambda: scaled.head.exec("ls /home/ray/out-over 2>/dev/null || :").stdout, 120, "the command has run")
     with suppress(LabError):
-        wait_for(lambda: not left(scaled, before), 60, "all is gone")
+        wait_for(lambda: not left(scaled, before), 120, "all is gone")
     assert left(scaled, before) == set(), "all is gone, the scaler too"
     assert "is not up" in scaled.rayctl("exec", "true", code=None).stderr

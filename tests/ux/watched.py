@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import time
 from dataclasses import replace
 
 import sights
@@ -16,6 +17,7 @@ from rayctl import api
 from rayctl.cli.main import main
 from rayctl.errors import Unreachable
 
+LOOK_S = 0.3  # longer than what test_watch.py takes for one moment, so that a blank one shows
 names = sys.argv.pop(1).split(",")
 looks = itertools.count(1)
 
@@ -23,6 +25,7 @@ looks = itertools.count(1)
 def status(*_: object, **__: object) -> object:
     """As `api.status`."""
     number = next(looks)
+    time.sleep(LOOK_S)
     name = names[min(number, len(names)) - 1]
     if name == "error":
         raise Unreachable("the head does not answer.", hint="Is it powered on?")

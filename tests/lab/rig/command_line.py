@@ -110,8 +110,8 @@ def _list(_: argparse.Namespace) -> None:
 
 
 def _clean(arguments: argparse.Namespace) -> None:
+    if arguments.dead:
+        labs.clean_dead()
+        return
     with locked("labs"):
-        if arguments.dead:
-            labs.clean_dead()
-        else:
-            labs.clean(*(arguments.names or [lab.name for lab in labs.every_lab()]))
+        labs.clean(*(arguments.names or [lab.name for lab in labs.every_lab()]))

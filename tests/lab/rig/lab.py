@@ -52,7 +52,7 @@ class Lab:
             raise LabError(f"a lab's name is 1 to 9 of a-z and 0-9, a letter first, and it has 1 to {MOST_HOSTS} hosts")
         with places.locked("labs"):
             clean(name)
-            clean_dead()
+            _clean_dead()
             lab = cls(name, _free_network(), size, disk_size, Process.find(os.getpid()))
             lab._write()
         lab._make_bridge()
@@ -181,6 +181,11 @@ def clean(*names: str) -> None:
 
 def clean_dead() -> None:
     """Remove the labs whose makers have ended, and folders that a killed removal left."""
+    with places.locked("labs"):
+        _clean_dead()
+
+
+def _clean_dead() -> None:
     for lab in every_lab():
         if lab.dead:
             lab.destroy()

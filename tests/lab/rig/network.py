@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .box import LabError, Process, run, spawn
+from .box import LabError, Process, run, spawn, wait_for
 from .machine import Machine
 
 ADDRESS = """\
@@ -18,6 +18,7 @@ route add default via {gateway}
 """
 CHAINS = ("RCLAB-IN", "RCLAB-OUT")
 DELAYER = Path(__file__).with_name("delayer.py")
+QUEUES = "/proc/self/net/netfilter/nfnetlink_queue"  # a line for each that somebody listens to
 
 
 class Network(Machine):
@@ -110,6 +111,7 @@ class Network(Machine):
         program = (sys.executable, DELAYER, milliseconds, self._delayer)
         spawn(self.folder / "delayer.log", "nsenter", f"--net=/run/netns/{self.machine}", *program)
         self._inside("iptables", "-A", CHAINS[1], "-o", "eth0", "-j", "NFQUEUE", "--queue-num", "0", "--queue-bypass")
+        wait_for(lambda: self._inside("cat", QUEUES, check=False).stdout, 15, f"what {self.name} sends is held")
 
     def _queue(self, *discipline: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """How packets wait before they are sent."""

@@ -245,7 +245,8 @@ def test_waiting_ends_when_all_wanted_nodes_are_alive_in_whatever_way():
     assert clock.naps == [0.2, 0.2, 0.2]
 
 
-def test_waiting_gives_what_is_alive_at_the_deadline():
+def test_waiting_gives_what_is_alive_at_the_deadline(monkeypatch):
+    monkeypatch.setattr("rayctl.gcs.client.POLL_S", 5.0)  # which the last question is given
     clock = Clock()
     with serving({STATE: nodes(a=IDLE, b=DEAD)}) as fake:
         alive = wait_for_nodes(fake.address, {"a", "b"}, deadline_s=0.5, clock=clock, sleep=clock.sleep)
@@ -289,7 +290,8 @@ def test_waiting_for_a_head_that_never_starts_ends_empty(free_port):
     assert wait_for_nodes(f"127.0.0.1:{free_port}", {"a"}, deadline_s=1, clock=clock, sleep=clock.sleep) == ()
 
 
-def test_waiting_asks_once_even_without_time():
+def test_waiting_asks_once_even_without_time(monkeypatch):
+    monkeypatch.setattr("rayctl.gcs.client.POLL_S", 5.0)  # which the last question is given
     with serving({STATE: nodes(a=IDLE)}) as fake:
         assert len(wait_for_nodes(fake.address, {"a"}, deadline_s=0)) == 1
 

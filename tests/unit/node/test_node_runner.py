@@ -19,7 +19,7 @@ from rayctl.transport.channel import Channel
 from rayctl.transport.local import argv
 from rayctl.transport.shipping import opening
 
-SLOW = "echo slow >> $O/ran; echo going; sleep 0.6; echo end >> $O/ran"
+HELD = "echo held >> $O/ran; echo going; until [ -e $O/go ]; do sleep 0.05; done; echo end >> $O/ran"
 ENDLESS = "echo endless >> $O/ran; echo going; sleep $NAP"
 
 
@@ -35,15 +35,16 @@ def test_the_runner_has_a_session_of_its_own_and_holds_nothing_of_the_line(bench
 
 
 def test_a_second_run_of_the_same_plan_adopts_the_first(bench: Bench) -> None:
-    plan = bench.plan("echo a >> $O/ran", SLOW)
+    plan = bench.plan("echo a >> $O/ran", HELD)
     first = bench.open(plan)
     first.until("out", index=1)
     second = bench.open(plan)
     assert second.until("hello")["adopted"] is True
+    (bench.out / "go").touch()
     outcomes = [first.done(), second.done()]
     assert outcomes[0] == outcomes[1]
     assert [step["name"] for step in second.said("step") if step["state"] == "ok"] == ["step 1", "step 2"]
-    assert bench.traces() == ["a", "slow", "end"]
+    assert bench.traces() == ["a", "held", "end"]
 
 
 def test_two_controllers_with_the_same_plan_at_once_run_each_step_once(bench: Bench) -> None:
@@ -131,41 +132,44 @@ def test_a_death_by_signal_is_named(bench: Bench) -> None:
 
 # ---- the controller goes away
 def test_without_a_controller_the_set_up_is_finished_and_can_be_fetched(bench: Bench) -> None:
-    plan = bench.plan(SLOW, "echo last >> $O/ran")
+    plan = bench.plan(HELD, "echo last >> $O/ran")
     line = bench.open(plan)
     line.until("out")
     line.close()
+    (bench.out / "go").touch()
     bench.alone()
-    assert bench.traces() == ["slow", "end", "last"]
+    assert bench.traces() == ["held", "end", "last"]
     assert bench.open(plan).done()["changed"] is False
 
 
 def test_without_a_controller_nothing_is_started_until_one_comes_back(bench: Bench) -> None:
-    plan = bench.plan(SLOW, ray=head_without_ray())
+    plan = bench.plan(HELD, ray=head_without_ray())
     line = bench.open(plan, orphan_s=60.0)
     line.until("out")
     line.close()
+    (bench.out / "go").touch()
     eventually(lambda: "end" in bench.traces())
     time.sleep(0.3)
     assert "started" not in bench.traces()
     again = bench.open(plan)
     assert again.until("hello")["adopted"] is True
     assert again.done()["ray"] == "it was not started yet"
-    assert bench.traces() == ["slow", "end", "started"]
+    assert bench.traces() == ["held", "end", "started"]
 
 
 @pytest.mark.parametrize("needs", [{"ray": True}, {"mounts": {"/m": "1"}}], ids=["start", "mount"])
 def test_a_run_that_nobody_adopts_ends_and_keeps_what_was_done(bench: Bench, needs: dict[str, object]) -> None:
     changes = {"ray": head_without_ray()} if "ray" in needs else needs
-    plan = bench.plan("echo a >> $O/ran", **changes)
+    plan = bench.plan(HELD, **changes)
     line = bench.open(plan, orphan_s=0.2)
     line.answers = {}
     line.until("step" if "ray" in needs else "need")
     line.close()
+    (bench.out / "go").touch()
     bench.alone()
     assert "started" not in bench.traces()
     assert bench.open(plan).done()["failed"] is False
-    assert bench.traces() == (["a", "started"] if "ray" in needs else ["a"])
+    assert bench.traces() == ["held", "end", *(["started"] if "ray" in needs else [])]
 
 
 def test_a_follower_that_stops_reading_holds_nobody(bench: Bench) -> None:
@@ -176,7 +180,7 @@ def test_a_follower_that_stops_reading_holds_nobody(bench: Bench) -> None:
     other = bench.open(plan)
     began = time.monotonic()
     assert other.done()["failed"] is False
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 60
     os.kill(stopped.channel.process.pid, signal.SIGCONT)
     # it missed output, and nothing else
     assert stopped.done()["failed"] is False

@@ -73,24 +73,27 @@ def ended(wanted: Service) -> bool:
 
 
 def test_without_systemd_a_process_of_its_own_outlives_whoever_started_it(supervised: Service, tmp_path: Path) -> None:
+    output = tmp_path / "state" / "scaler" / "output"
     assert scaler_service.ensure(supervised, restart=True) == {"kind": SUPERVISED, "restarted": True}
     try:
         assert scaler_service.running(supervised.state_dir, SUPERVISED)
         assert scaler_service.ensure(supervised, restart=False)["restarted"] is False
+        eventually(lambda: output.read_text() == "here\n")
         first = scaler_service._who(supervised.state_dir, "daemon.json")
         assert scaler_service.ensure(supervised, restart=True)["restarted"]
         second = scaler_service._who(supervised.state_dir, "daemon.json")
         assert first and second and first["pid"] != second["pid"]
         assert not processes.alive(first["pid"], first["started"])
         assert processes.find(second["pid"]).session != os.getsid(0)  # type: ignore[union-attr]
-        eventually(lambda: (tmp_path / "state" / "scaler" / "output").read_text() == "here\nhere\n")
+        eventually(lambda: output.read_text() == "here\nhere\n")
     finally:
         assert ended(supervised)
     assert not processes.alive(second["pid"], second["started"])
     assert not processes.marked(supervised.cluster_id, ("RAYCTL_SCALER",))
 
 
-def test_a_daemon_that_ends_at_once_is_told_with_its_last_words(supervised: Service) -> None:
+def test_a_daemon_that_ends_at_once_is_told_with_its_last_words(supervised: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scaler_service, "WATCH_S", 10.0)
     broken = supervised._replace(words=("-c", "import sys; sys.exit('no such thing')"))
     with pytest.raises(NodeError, match=r"(ended at once|does not start): no such thing"):
         scaler_service.ensure(broken, restart=True)

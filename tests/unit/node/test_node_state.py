@@ -73,7 +73,7 @@ def test_text_that_is_no_state_counts_as_none(folder: Path, text: str) -> None:
     assert NodeState(str(folder), "c", "demo-head").load().steps == []
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=200)
 @given(key=st.sampled_from(["mounts", "steps", "ray", "ray_stale", "resume", "watch"]), value=JSON)
 def test_damage_never_makes_more_than_an_empty_state(folder: Path, key: str, value: Any) -> None:
     saved(folder)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import shlex
-import threading
 from typing import Any
 
 import pytest
@@ -56,16 +55,17 @@ def elsewhere(desk: Any, store: lease.FileLeaseStore) -> lease.Lease:
     return got
 
 
-def test_what_was_planned_while_another_wrote_is_void(desk: Any) -> None:
+def test_what_was_planned_while_another_wrote_is_void(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.machines.identity = "id-1"
     head = desk.machines.add("demo-head-1")
     store = lease.FileLeaseStore(desk.machines.folder / head.name / "lease.json")
     session = desk.session()
-    with session.one_writer(5):
+    with session.one_writer(30):
         taken = elsewhere(desk, store)
         freed = lease.release(taken, taken)
         assert freed is not None
-        threading.Timer(0.2, store.compare_and_set, (taken.generation, freed)).start()  # meanwhile we wait for it
+        # when it is told that we wait for it
+        monkeypatch.setattr(desk.kept, "write", lambda _: store.compare_and_set(taken.generation, freed))
         with pytest.raises(leases.Overtaken):
             session.take_lease()
         session.take_lease()  # it is ours by now

@@ -6,14 +6,14 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from rayctl.operations.windows import Window, attached, detached
 
-ODD = """printf '%s\\n' "it's $X" 'a  b' '{{.Names}}' > out"""
+ODD = """printf '%s\\n' "it's $X" 'a  b' '{{.Names}}' > part; mv part out"""
 
 
 @pytest.fixture
@@ -47,20 +47,24 @@ def run(folder: Path, text: str, **more: str) -> subprocess.CompletedProcess[str
     )
 
 
-def told(file: Path) -> str:
+def until(happened: Callable[[], bool]) -> None:
     end = time.monotonic() + 10
-    while not (file.exists() and file.read_text().endswith("\n")):
-        assert time.monotonic() < end, "nothing arrived"
+    while not happened():
+        assert time.monotonic() < end, "it did not happen"
         time.sleep(0.02)
+
+
+def told(file: Path) -> str:
+    until(lambda: file.exists() and file.read_text().endswith("\n"))
     return file.read_text()
 
 
 @pytest.mark.parametrize("window", Window)
 def test_a_command_arrives_as_it_was_written_and_is_not_waited_for(place: Path, window: Window) -> None:
-    began = time.monotonic()
-    done = run(place, detached(window, "demo", f"sleep 1; {ODD}", ["X"]), X="$Y")
+    done = run(place, detached(window, "demo", f"until [ -e go ]; do sleep 0.05; done; {ODD}", ["X"]), X="$Y")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert time.monotonic() - began < 1
+    assert not (place / "out").exists()
+    (place / "go").touch()
     assert told(place / "out") == "it's $Y\na  b\n{{.Names}}\n"
 
 
@@ -86,7 +90,7 @@ def test_screens_options_reach_it(place: Path) -> None:
     log = place / "the log"  # screen writes to it every ten seconds
     assert run(place, detached(Window.SCREEN, "demo", "echo done > out", [], ["-Logfile", str(log)])).returncode == 0
     assert told(place / "out") == "done\n"
-    assert log.exists()
+    until(log.exists)
 
 
 @pytest.mark.parametrize("window", Window)

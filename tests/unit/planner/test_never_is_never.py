@@ -55,7 +55,7 @@ def goes(bundles: Sequence[Demand], machines: Sequence[NodeType], strategy: str)
     return put(bundles, tuple((t.resources["CPU"], t.resources["memory"], bool(t.labels)) for t in machines), frozenset())
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.lists(TYPES, min_size=1, max_size=2, unique_by=lambda node_type: node_type.name),
     st.lists(BUNDLES, min_size=1, max_size=4),

@@ -56,7 +56,7 @@ def test_a_decision_as_data_says_the_same() -> None:
     assert told["waits"][1].startswith("spot waits 42 s")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(snapshots())
 def test_every_decision_can_be_told(snapshot: Snapshot) -> None:
     found = plan(snapshot)
@@ -70,7 +70,7 @@ def test_every_decision_can_be_told(snapshot: Snapshot) -> None:
             assert verdict.why
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(snapshots())
 def test_a_snapshot_survives_being_written_down(snapshot: Snapshot) -> None:
     text = dump(snapshot, "demo", "2026-01-02T03:04:05Z")

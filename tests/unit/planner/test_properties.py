@@ -19,8 +19,8 @@ from rayctl.planner.model import Node, Status
 from tests.unit.planner.checked import plan
 from tests.unit.planner.worlds import applied, demands, joined, snapshots
 
-many = settings(max_examples=300, deadline=None)
-fewer = settings(max_examples=80, deadline=None)
+many = settings(max_examples=300)
+fewer = settings(max_examples=80)
 
 
 @many
@@ -128,7 +128,7 @@ def wobbled(snapshot: Snapshot, rng: random.Random) -> Snapshot:
     return replace(snapshot, nodes=tuple(nodes))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(snapshots(limits=False), st.integers(0, 99))
 def test_a_plan_that_was_carried_out_is_followed_by_none_for_100_turns(snapshot: Snapshot, seed: int) -> None:
     calm = replace(snapshot, nodes=tuple(replace(node, idle_s=min(node.idle_s, 20.0), outdated="") for node in snapshot.nodes))
@@ -139,7 +139,7 @@ def test_a_plan_that_was_carried_out_is_followed_by_none_for_100_turns(snapshot:
         assert not found, f"turn {turn}: {found.launches} {found.removals}"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.sampled_from((30, 100)), st.sampled_from((0, 5, 20)), st.integers(0, 1))
 def test_nor_in_big_clusters(seed: int, nodes: int, groups: int, jitter: int) -> None:
     calm = snapshot_of(scenario(nodes, 5, nodes * 10, gangs=groups, seed=seed, jitter=jitter))
@@ -171,7 +171,7 @@ def test_what_joined_is_not_launched_again(snapshot: Snapshot) -> None:
     assert not found, f"{found.launches} {found.removals}"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 10**6), st.integers(0, 40), st.integers(1, 200), st.sampled_from((0, 3)), st.integers(0, 1))
 def test_no_plan_is_cheaper_than_the_bound(seed: int, nodes: int, demands: int, groups: int, jitter: int) -> None:
     """The linear program of the benchmark knows nothing of the planner."""

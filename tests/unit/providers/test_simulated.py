@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from rayctl.errors import Category, ProviderError, StateRefused
 from rayctl.providers.base import Kind, LaunchRequest, NodeState, Slot
 from rayctl.providers.simulated import Fault, Harm, Physics, SimulatedProvider, World, opened
+from tests.cpu import cpu_s
 
 NUMBERS = st.lists(st.integers(min_value=0, max_value=12), min_size=1, max_size=6, unique=True)
 
@@ -261,7 +261,6 @@ def test_machines_may_be_there_from_the_beginning() -> None:
 
 def test_ten_thousand_machines_are_listed_in_well_under_a_second() -> None:
     provider = SimulatedProvider("demo", {"nodes": {"head": 1, "worker": 10_000}})
-    began = time.process_time()
+    assert cpu_s(provider.list_nodes) < 0.7
     nodes = provider.list_nodes()
-    assert time.process_time() - began < 0.7
     assert len({node.id for node in nodes}) == len({node.addresses for node in nodes}) == 10_001

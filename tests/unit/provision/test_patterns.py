@@ -106,7 +106,7 @@ def test_no_text_is_too_odd_for_a_pattern(pattern: str, path: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("rsync")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(ALPHABET, min_size=1, max_size=6).map("".join), st.sets(NAMES, min_size=1, max_size=6))
 def test_rsync_leaves_out_the_same(pattern: str, names: set[str]) -> None:
     # three stars have a meaning behind a last slash only; elsewhere nobody writes them

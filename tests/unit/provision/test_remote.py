@@ -21,7 +21,7 @@ WORDS = st.lists(st.text("ab '\"\\$%;=\t", max_size=6), max_size=5)
 
 
 @pytest.mark.usefixtures("rsync")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(WORDS)
 def test_rsync_splits_the_remote_shell_into_the_same_words_again(words: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -39,7 +39,7 @@ def test_an_address_with_colons_is_put_into_brackets() -> None:
 
 
 @given(st.text("ab '\"\\$`!;&|<>*?~\n", min_size=1, max_size=8).filter(lambda text: text.strip("/")))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_path_reaches_the_shell_as_it_is(name: str) -> None:
     script = remote.script(f"printf %s {remote.words('~/' + name)}")
     found = subprocess.run(["sh", "-c", script], env={**os.environ, "HOME": "/h o"}, capture_output=True, text=True, check=True)

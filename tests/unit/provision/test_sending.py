@@ -308,7 +308,7 @@ PATTERNS = st.lists(st.sampled_from(["a", "/a", "b/", "*.out", "a/*", "**/b", "[
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("rsync")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(TREES, PATTERNS)
 def test_any_tree_arrives_as_its_entries_say(tree: dict[bytes, tuple[str, int]], patterns: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -245,7 +245,7 @@ worlds = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(events, worlds, st.integers(0, 200), st.integers(0, 3))
 def test_work_money_and_room_add_up(asked: list[Event], provider: str, harm_at: int, seed: int) -> None:
     def look(play: Play, turn: Turn) -> None:
@@ -269,7 +269,7 @@ def test_work_money_and_room_add_up(asked: list[Event], provider: str, harm_at: 
         assert not found.left
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(events, st.booleans())
 def test_turns_that_are_left_out_would_have_done_nothing(asked: list[Event], rule: bool) -> None:
     class Restless(Scaler):

@@ -94,7 +94,10 @@ def test_a_port_that_is_open_is_forwarded_once_and_ended_at_the_end(
     assert not place.exists()
 
 
-def test_a_host_that_forbids_it_is_told_with_what_to_change(sockets: Path, ssh: Callable[..., list[str]]) -> None:
+def test_a_host_that_forbids_it_is_told_with_what_to_change(
+    sockets: Path, ssh: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forward, "ANSWER_S", 10.0)
     mine = forwards(ssh, CLOSES, "channel 0: open failed: administratively prohibited: open failed")
     with pytest.raises(Refused, match="h1 does not let ssh forward ports") as caught:
         mine.open("127.0.0.1", 6379)

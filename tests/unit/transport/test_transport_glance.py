@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -113,7 +114,7 @@ def child() -> Iterator[Callable[..., processes.Process]]:
 
     def start(**named: Any) -> processes.Process:
         children.append(subprocess.Popen(["sleep", "60"], **named))
-        return found(children[-1].pid)
+        return begun(children[-1].pid)
 
     yield start
     for one in children:
@@ -125,6 +126,13 @@ def found(pid: int) -> processes.Process:
     """A process that lives."""
     process = processes.find(pid)
     assert process is not None
+    return process
+
+
+def begun(pid: int) -> processes.Process:
+    """A process that we started, once it has a name of its own."""
+    while (process := found(pid)).name == me().name:
+        time.sleep(0.001)
     return process
 
 
@@ -221,7 +229,7 @@ def test_a_process_that_ended_is_missed(host: Host, child: Callable[..., process
 
 def test_a_zombie_is_none(host: Host) -> None:
     dead = subprocess.Popen(["sleep", "60"])
-    host.remember(found(dead.pid))
+    host.remember(begun(dead.pid))
     dead.kill()
     os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
     assert host.seen()["broken"] == host.probed()["broken"] == "its sleep is not running"
@@ -233,7 +241,7 @@ def test_odd_names_of_processes_are_names(host: Host, name: str, tmp_path: Path)
     shutil.copy(str(shutil.which("sleep")), tmp_path / name)
     odd = subprocess.Popen([tmp_path / name, "60"])
     try:
-        host.remember(found(odd.pid))
+        host.remember(begun(odd.pid))
         assert host.seen() == host.probed()
         assert host.seen()["broken"] is None
     finally:
@@ -255,7 +263,7 @@ def test_what_looks_after_the_head_counts_while_it_lives(host: Host, child: Call
     assert host.seen()["watch_s"] == host.probed()["watch_s"] == 0.0
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=40)
 @given(
     name=st.sampled_from(["state.json", "runner.json"]),
     key=st.sampled_from(["version", "mounts", "steps", "ray", "ray_stale", "watch", "pid", "started", "node"]),

@@ -84,12 +84,12 @@ def test_much_on_stderr_arrives_whole(home: Path) -> None:
     assert len(run(home, "head -c 3000000 /dev/zero >&2").stderr) == 3_000_000
 
 
-@pytest.mark.parametrize("child", ["sleep 3", "yes >&2"])
+@pytest.mark.parametrize("child", ["sleep 30", "yes >&2"])
 def test_a_background_child_that_keeps_stderr_does_not_hold_the_command(home: Path, child: str) -> None:
     began = time.monotonic()
-    code, out, _ = outcome(home, f"timeout 3 {child} >/dev/null & disown; echo x")
+    code, out, _ = outcome(home, f"timeout 30 {child} >/dev/null & disown; echo x")
     assert (code, out) == (0, b"x\n")
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 20
 
 
 # ---- what it sees
@@ -112,7 +112,7 @@ def test_login_files_that_end_the_shell_end_the_command(home: Path) -> None:
     assert outcome(home, "echo never") == (9, b"", b"")
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12), min_size=1, max_size=4)
 )

@@ -63,7 +63,7 @@ def test_each_host_has_settings_of_its_own(tmp_path: Path) -> None:
     assert told(tmp_path, "10.0.0.2", H1, H2)["port"] == ["2222"]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(PATHS, PATHS, PATHS)
 @example("a b%h#c", "it's {{x}} %%", "~/-x, y=z")
 def test_any_path_arrives_as_it_was_meant(tmp_path: Path, key: str, known: str, folder: str) -> None:
