@@ -24,12 +24,13 @@ from rayctl.planner import Plan, Snapshot, plan
 from rayctl.planner.model import Setback
 from rayctl.providers.base import Kind
 from rayctl.reconcile import backoff, observe
+from rayctl.reconcile.backoff import Backoff
 from rayctl.reconcile.books import Books
 from rayctl.reconcile.breaker import Breaker
 from rayctl.reconcile.debounce import Debounce
 from rayctl.reconcile.ending import Ender
 from rayctl.reconcile.launch import Launcher, room
-from rayctl.reconcile.lives import Lives, Moment, advance, strangers
+from rayctl.reconcile.lives import Lives, Moment, advance, earlier, strangers
 from rayctl.reconcile.seam import Listing, Outside
 from rayctl.reconcile.setup import LOST_S, Due, Installer
 from rayctl.reconcile.telling import Teller
@@ -40,7 +41,7 @@ LONGEST_WAIT_S = 15.0  # between questions to a head that does not answer
 BACK_S = 30.0  # so long a node may take to find back to a head that was away
 QUIET_S = 120.0  # after Ray began anew: workers come back, and none is ended
 STALE_S = 60.0  # a listing that is older decides nothing
-REVIVE_S = 30.0  # so long a head must be silent before its Ray is started anew where it is broken
+REVIVE_S = 30.0  # so long a head must be silent before its Ray is started anew where it is broken, and longer the next times
 DOUBTED = 0.8  # of the workers there were: a first listing with fewer is not believed at once
 
 
@@ -99,7 +100,7 @@ class Scaler:
         self._silent_hosts: set[str] = set()
         self._head = ""  # its name
         self._silent_since: float | None = None  # the head
-        self._revive_at = 0.0
+        self._revived: Backoff | None = None  # since it fell silent
         self._back_until = 0.0  # so long nodes may find back to a head that was away
         self._wait_s = INTERVAL_S
         self._began = 0.0  # of the last turn
@@ -108,7 +109,7 @@ class Scaler:
         """Observe, decide, act, report. Returns the seconds until the next turn."""
         began = self.world.now()
         if began < self._began:
-            self.books.set_back(self._began - began)
+            self._set_back(self._began - began)
         self._began = began
         self.teller.turns += 1
         try:
@@ -124,6 +125,15 @@ class Scaler:
         self.teller.report(seen.lives, decided.snapshot, decided.plan, self.breaker, now=began)
         self._wait_s = INTERVAL_S
         return self._pause(thought_s)
+
+    def _set_back(self, seconds: float) -> None:
+        """Somebody has set the clock back: what was to be waited for is not to be waited for so much longer."""
+        self.books.set_back(seconds)
+        self.lives = earlier(self.lives, seconds)
+        self.installer.set_back(seconds)
+        self.teller.forget()
+        self._silent_since = self._revived = None
+        self._back_until -= seconds
 
     def _pause(self, thought_s: float) -> float:
         """How long to wait. To act may take long, to reach a head over ssh for one; that is no reason to look later."""
@@ -168,7 +178,7 @@ class Scaler:
         if not any(node.is_head and node.state.alive for node in sight.view.nodes):
             raise Headless("Ray's head tells of no head")
         journal, was_silent = self.books.journal, self._silent_since is not None
-        self._silent_since = None
+        self._silent_since = self._revived = None
         if sight.identity != journal.ray:
             # where nobody knows for how long Ray is this one, it may have begun just now
             quiet = now + QUIET_S if journal.ray or any(m.kind is Kind.WORKER for m in listing.machines) else 0.0
@@ -317,14 +327,14 @@ class Scaler:
             self._rest()
             return
         self._silent_since = now if self._silent_since is None else self._silent_since
-        if now - self._silent_since > REVIVE_S and now >= self._revive_at:
+        if now - self._silent_since > REVIVE_S and (self._revived is None or now >= self._revived.until):
             self._revive(self._head, now)
         else:
             self._rest()
 
     def _revive(self, head: str, now: float) -> None:
         if head not in self.installer.playing and self.world.hold():
-            self._revive_at = now + QUIET_S
+            self._revived = backoff.after(self._revived, "", now, REVIVE_S, QUIET_S)
             self.world.tell(EventKind.WARNING, head, text="Ray does not answer; it is started anew if it is broken")
             self.world.play([head], "auto")
             self.installer.playing.add(head)

@@ -83,8 +83,7 @@ class Books:
 
     def set_back(self, seconds: float) -> None:
         """Somebody has set the clock back: what was to be waited for is not to be waited for so much longer."""
-        journal = self.journal
-        self.write(doubt_until=journal.doubt_until - seconds, quiet_until=journal.quiet_until - seconds)
+        self.journal = self.journal.earlier(seconds)
 
     # ---- what went wrong
     def failed(self, failure: Failure) -> None:

@@ -124,6 +124,23 @@ class Journal:
     requested: tuple[Demand, ...] = ()
     cluster_id: str = ""
 
+    def earlier(self, seconds: float) -> Journal:
+        """The same, with all its times earlier."""
+        tables: dict[str, Any] = {
+            name: {key: _earlier(entry, seconds) for key, entry in getattr(self, name).items()}
+            for name in ("asked", "ending", "draining", "troubles", "setbacks", "quarantine")
+        }
+        return replace(
+            self, quiet_until=self.quiet_until - seconds, doubt_until=self.doubt_until - seconds,
+            failures=tuple(_earlier(failure, seconds) for failure in self.failures), **tables,
+        )  # fmt: skip
+
+
+def _earlier(entry: Any, seconds: float) -> Any:
+    """The same entry, with all its times earlier."""
+    times = {name: getattr(entry, name) for name in ("since", "at", "last", "until", "retry_at") if hasattr(entry, name)}
+    return replace(entry, **{name: time - seconds for name, time in times.items()})
+
 
 def load(path: Path) -> Journal | None:
     """The stored journal; None when there is none. Raises `StateRefused` for a file that must not be trusted."""

@@ -185,6 +185,21 @@ def _expected(journal: Journal) -> Iterable[Machine]:
             )  # fmt: skip
 
 
+def earlier(lives: Lives, seconds: float) -> Lives:
+    """The same, with all their times earlier."""
+
+    def moved(time: float | None) -> float | None:
+        return time - seconds if time else time
+
+    return {
+        id: replace(
+            life, since=life.since - seconds, joined_at=moved(life.joined_at), ready_at=moved(life.ready_at),
+            missing_since=moved(life.missing_since),
+        )
+        for id, life in lives.items()
+    }  # fmt: skip
+
+
 def strangers(lives: Lives, view: ClusterView) -> list[RayNode]:
     """Ray's living nodes that are none of these machines."""
     ours = {life.ray.node_id for life in lives.values() if life.ray is not None}

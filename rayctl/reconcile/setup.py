@@ -184,6 +184,10 @@ class Installer:
         self._batches.append(set(names))
         self._began_at = now
 
+    def set_back(self, seconds: float) -> None:
+        """Somebody has set the clock back."""
+        self._began_at -= seconds
+
     def replaced(self, due: Due, now: float, *, hosts: bool) -> None:
         """Leave alone for a while what has to be replaced: the host, or the type whose machines cannot be set up."""
         for life, reason in due.replace:

@@ -39,8 +39,8 @@ class Teller:
         self._problem = ""
 
     def forget(self) -> None:
-        """The head is another one, or what it was told of: it is to be told anew."""
-        self._described, self._told = None, None
+        """The head is another one, or what it was told of, or the time: all is to be told anew."""
+        self._described = self._told = self._published = None
 
     def describe(self, config: ClusterConfig) -> None:
         """Tell the head which nodes there could be."""

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, replace
+import re
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,19 @@ def path(tmp_path: Path) -> Path:
 
 def change(path: Path, **values: object) -> None:
     private.store(path, json.dumps({**json.loads(path.read_text()), **values}).encode())
+
+
+def test_all_times_can_be_made_earlier_and_nothing_else_changes() -> None:
+    def times_of(journal: Journal) -> list[str]:
+        return re.findall(r"\b17676\d{5}\.\d+", json.dumps(asdict(journal)))
+
+    def rest_of(journal: Journal) -> str:
+        return re.sub(r"\b17676\d{5}\.\d+", "", json.dumps(asdict(journal)))
+
+    earlier = OF_VERSION_1.earlier(100.0)
+    assert [float(time) for time in times_of(earlier)] == [float(time) - 100 for time in times_of(OF_VERSION_1)]
+    assert rest_of(earlier) == rest_of(OF_VERSION_1)
+    assert len(times_of(earlier)) == 15
 
 
 def test_a_journal_of_version_1_reads_and_says_the_same(path: Path) -> None:

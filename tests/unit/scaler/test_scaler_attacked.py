@@ -6,7 +6,7 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -179,7 +179,7 @@ def test_a_set_up_that_ends_while_ray_is_silent_is_heard_of(town: WatchedTown) -
 def test_a_scaler_that_finds_a_silent_head_starts_it_anew_and_leaves_its_machine_alone(town: WatchedTown) -> None:
     town.ray_is_silent = True
     life = town.scaler().run(100)
-    assert town.plays == [("town-head-0", "auto")]
+    assert set(town.plays) == {("town-head-0", "auto")}
     assert not town.ended
     assert not life.scaler.installer.playing
 
@@ -216,6 +216,52 @@ def test_a_clock_that_is_set_ends_nothing_and_work_waits_for_seconds_only(town: 
     assert not town.ended
     town.submit({"CPU": 4}, 1, runs_s=5000)
     assert life.until(lambda: len(town.alive()) == 4) < 5
+
+
+@pytest.fixture
+def set_back(town: WatchedTown) -> Callable[[Driver], None]:
+    """Sets the clock back by an hour."""
+
+    def act(life: Driver) -> None:
+        listed = life.eyes.machines
+        life.eyes.now = lambda: town.now - 3600.0  # type: ignore[method-assign]
+        life.eyes.machines = lambda: replace(listed(), at=town.now - 3600.0)  # type: ignore[method-assign]
+
+    return act
+
+
+def test_what_was_refused_is_tried_again_in_time_also_when_the_clock_is_set_back(
+    town: WatchedTown, set_back: Callable[[Driver], None]
+) -> None:
+    life = town.scaler().run(2)
+    town.world.fate(Fault("launch", Harm.REFUSE, Category.CAPACITY))
+    town.submit({"CPU": 4}, 1, runs_s=5000)
+    life.until(lambda: life.scaler.books.journal.setbacks)
+    set_back(life)
+    assert life.until(lambda: len(town.joined()) == 1) < 90
+
+
+def test_a_machine_that_was_ended_is_over_in_time_also_when_the_clock_is_set_back(
+    town: WatchedTown, set_back: Callable[[Driver], None]
+) -> None:
+    life = running(town, 3, runs_s=30)
+    town.text = file_of(max_workers=2)
+    life.until(lambda: town.ended)
+    assert life.scaler.books.journal.ending
+    set_back(life)
+    life.run(60)
+    assert not life.scaler.books.journal.ending
+
+
+def test_a_head_that_is_silent_is_started_anew_in_time_also_when_the_clock_is_set_back(
+    town: WatchedTown, set_back: Callable[[Driver], None]
+) -> None:
+    life = running(town, 3)
+    town.plays.clear()
+    town.ray_is_silent = True
+    life.run(20)
+    set_back(life)
+    assert life.until(lambda: town.plays) < 70
 
 
 # ---- kills

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -307,7 +308,22 @@ def test_a_head_that_is_silent_for_long_is_started_anew_where_it_is_broken(town:
     town.plays.clear()
     town.ray_is_silent = True
     life.run(100)
-    assert town.plays == [("town-head-0", "auto")]
+    assert set(town.plays) == {("town-head-0", "auto")}
+
+
+def test_a_head_that_stays_silent_is_tried_again_soon_and_then_every_two_minutes(town: Town) -> None:
+    life = running(town)
+    town.ray_is_silent = True
+    tries: list[float] = []
+    for _ in range(600):
+        before = len(town.plays)
+        life.run(1)
+        tries += [town.now] * (len(town.plays) - before)
+    waits = [later - earlier for earlier, later in pairwise(tries)]
+    assert 30 <= waits[0] < 50
+    assert 60 <= waits[1] < 80
+    assert all(120 <= wait < 140 for wait in waits[2:])
+    assert len(waits) >= 4
 
 
 # ---- others
