@@ -183,11 +183,12 @@ def _start_supervisor(service: Service) -> None:
 def _watch(service: Service, before: Optional[Dict[str, Any]], size: int) -> None:
     """Wait for the new daemon, and a moment longer: one that ends at once says why."""
     end = time.monotonic() + START_S
-    while _living(service.state_dir, DAEMON, before) is None:
+    me = before
+    while me in (None, before):  # also one that has ended again by now has noted who it was
         if time.monotonic() > end:
             raise NodeError("the scaler does not start: %s" % (_said(service, size) or "it said nothing for %g s" % START_S))
         time.sleep(0.05)
-    me = _who(service.state_dir, DAEMON)
+        me = _who(service.state_dir, DAEMON)
     end = time.monotonic() + WATCH_S
     while time.monotonic() < end:
         if not (me and processes.alive(me["pid"], me["started"])):
@@ -195,9 +196,9 @@ def _watch(service: Service, before: Optional[Dict[str, Any]], size: int) -> Non
         time.sleep(0.05)
 
 
-def _living(state_dir: str, name: str, before: Optional[Dict[str, Any]] = None) -> Optional[Dict[str, Any]]:
+def _living(state_dir: str, name: str) -> Optional[Dict[str, Any]]:
     who = _who(state_dir, name)
-    return who if who and who != before and processes.alive(who["pid"], who["started"]) else None
+    return who if who and processes.alive(who["pid"], who["started"]) else None
 
 
 def _who(state_dir: str, name: str) -> Optional[Dict[str, Any]]:
