@@ -25,7 +25,8 @@ STEP = "RAYCTL_STEP"
 WATCH = "RAYCTL_WATCH"
 LISTENING = "0A"  # TCP_LISTEN as /proc/net/tcp spells it
 GCS_GRACE_S = 1.0  # asked to end, a GCS waits 5 s for raylets of other nodes that are connected; it loses nothing without
-KILL_WAIT_S = 2.0  # what a kernel may need to take a killed process down
+KILL_WAIT_S = 20.0  # what a kernel may need to take a killed process down that held 100 GB, or a GPU
+THREADS = 17  # their number's place in /proc/<pid>/stat, behind the name: proc(5)
 MACHINE_ID_FILES = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 
 
@@ -51,7 +52,10 @@ def alive(pid: int, started: int) -> bool:
 
 
 def find(pid: int) -> Process | None:
-    """The process with this pid as /proc/<pid>/stat tells it; None when it is gone or a zombie."""
+    """The process with this pid as /proc/<pid>/stat tells it; None when it is gone or a zombie.
+
+    A process whose first thread has ended while others have not is no zombie yet: those hold its files, locks and ports.
+    """
     return parse(pid, _text(f"/proc/{pid}/stat"))
 
 
@@ -60,7 +64,7 @@ def parse(pid: int, text: str) -> Process | None:
     # the name stands in brackets and may itself hold brackets and blanks
     head, bracket, tail = text.rpartition(")")
     fields = tail.split()
-    if not bracket or fields[0] in "ZXx":
+    if not bracket or (fields[0] in "ZXx" and int(fields[THREADS]) < 2):
         return None
     return Process(pid, started=int(fields[19]), name=head.split("(", 1)[1], session=int(fields[3]))
 

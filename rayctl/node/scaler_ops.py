@@ -100,6 +100,13 @@ def _remove_as_asked(request: Message) -> Message:
 
 
 def _remove(request: Message) -> Message:
+    """Not while an installation is at work, whose `up` may have been lost; when it is done there is more to be removed."""
+    folder = os.path.join(os.path.expanduser(request["state_dir"]), scaler_folder.NAME)
+    with _locked(folder) if os.path.isdir(folder) else contextlib.nullcontext():
+        return _remove_all(request)
+
+
+def _remove_all(request: Message) -> Message:
     state_dir = request["state_dir"]
     left = scaler_service.remove(request["cluster"], request["cluster_id"], state_dir)
     if left:

@@ -121,12 +121,15 @@ def _ensure(service: Service, kind: str, restart: bool) -> bool:
     _only(service, kind)
     if not changed and not restart and running(service.state_dir, kind):
         return False
-    before, size = _who(service.state_dir, DAEMON), _size(service)
     if kind == SUPERVISED:
         stop_supervisor(service.state_dir)
+    else:
+        _systemctl(kind, "stop", unit_name(service.cluster))
+    before, size = _who(service.state_dir, DAEMON), _size(service)  # from here on only the new one notes who it is
+    if kind == SUPERVISED:
         _start_supervisor(service)
     else:
-        _systemctl(kind, "restart", unit_name(service.cluster))
+        _systemctl(kind, "start", unit_name(service.cluster))
     _watch(service, before, size)
     return True
 
@@ -261,8 +264,11 @@ def _drop_unit(cluster: str, kind: str) -> None:
 
 
 def stop_supervisor(state_dir: str) -> None:
-    """End our own supervisor and its daemon, if there is one."""
-    processes.end([one for one in [_process(_living(state_dir, SUPERVISOR))] if one], END_S)
+    """End our own supervisor, if there is one, and its daemon, which may be slower to end."""
+    supervisor = _process(_living(state_dir, SUPERVISOR))
+    if supervisor:
+        processes.end([supervisor], END_S)
+        processes.end([one for one in [_process(_living(state_dir, DAEMON))] if one], END_S)
 
 
 def _process(who: Optional[Dict[str, Any]]) -> Optional[processes.Process]:

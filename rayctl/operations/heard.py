@@ -7,7 +7,7 @@ from rayctl.errors import RayctlError
 from rayctl.events.wording import elapsed
 from rayctl.node import processes
 from rayctl.operations.scaling import handover
-from rayctl.operations.scaling.ears import OnHead
+from rayctl.operations.scaling.ears import OnHead, Said
 from rayctl.operations.session import Session
 from rayctl.reconcile import told
 from rayctl.reconcile.told import ScalerStatus
@@ -19,9 +19,12 @@ def heard(session: Session, now: float) -> tuple[ScalerStatus | None, str]:
     try:
         here = told.read(paths.scaler_status(session.root, session.name))
         lives = here is not None and processes.alive(here.pid, here.started)
-        there = None if lives else _on_head(session)
+        said = None if lives else _on_head(session)
     except RayctlError as e:
         return None, e.message
+    there = said.status if said else None
+    if said and there:
+        now = said.now  # by its own clock
     last = there or here  # one that is gone from here may run on the head now
     if last is None:
         return None, _missing(session)
@@ -33,12 +36,12 @@ def heard(session: Session, now: float) -> tuple[ScalerStatus | None, str]:
     return last, f"silent for {elapsed(now - last.at)}; {who} {what}"
 
 
-def _on_head(session: Session) -> ScalerStatus | None:
-    """What the one on the head told there; None where none has, or the head does not answer."""
+def _on_head(session: Session) -> Said | None:
+    """What the one on the head told there; None where it belongs elsewhere, or there is no head."""
     head = session.deployment.head
     if session.config.scaler_runs_on != "head" or head is None:
         return None
-    return OnHead(session, head).hear().status
+    return OnHead(session, head).hear()
 
 
 def _missing(session: Session) -> str:

@@ -70,7 +70,7 @@ class Channel:
         except subprocess.TimeoutExpired:
             self.kill()
             status = self.process.wait()
-        self._reader.join(0.2)
+        self._reader.join(0.2 if status == 0 else 2.0)  # of what failed, the last words say why
         _pipe(self.process.stdout).close()
         return status
 

@@ -30,7 +30,7 @@ from rayctl.scaler import Scaler
 from rayctl.state import holder, lock, paths
 
 PATIENCE = 5  # failures in a row for which nobody knows a reason; a scaler that is started anew may do better
-LONGEST_S = 30.0
+LONGEST_S = 15.0  # less than that after which another scaler takes this one for gone
 TRY_AGAIN_S = (0.0, 10.0, 60.0)
 OVER_S = 5.0  # how often it is looked whether a command is over that the cluster was for
 

@@ -18,7 +18,7 @@ from rayctl.reconcile.lives import Stage
 from rayctl.reconcile.report import COMING
 from rayctl.reconcile.told import FRESH_S, FailureTold, ScalerStatus
 
-SILENT_S = 15.0  # a scaler that has not turned for so long is not waited for
+SILENT_S = FRESH_S  # a scaler that has not turned for so long is not waited for
 READ_S = 1.0  # within which a living scaler has read what it was handed
 FOLLOWED = frozenset(EventKind) - {EventKind.OPERATION_STARTED, EventKind.OPERATION_ENDED}
 

@@ -46,7 +46,7 @@ class Sole:
             if self._clock() - since > SILENT_S:
                 break
             self._sleep(1.0)
-            now = self._read()
+            now = self._read(seen)
             if now is not None and now != seen:
                 raise Busy(f"another scaler has this cluster: {self._holder(now)}", hint="There is one per cluster.")
             seen = now
@@ -57,7 +57,7 @@ class Sole:
         if self._clock() - self._renewed_at < RENEW_S:
             return
         try:
-            seen = self._read() if self._beat else None
+            seen = self._asked() if self._beat else None
             if seen is not None and not self._is_free(seen):
                 raise Busy(f"another scaler has taken this cluster: {self._holder(seen)}")
             self._beat += 1
@@ -76,12 +76,15 @@ class Sole:
         except GcsError:
             return
 
-    def _read(self) -> bytes | None:
-        """What stands there. A head that does not answer tells nothing."""
+    def _read(self, otherwise: bytes | None = None) -> bytes | None:
+        """What stands there; a head that does not answer tells nothing new."""
         try:
-            return self._head.ask(lambda client: client.get(KEY, namespace=NAMESPACE)) or None
+            return self._asked()
         except GcsError:
-            return None
+            return otherwise
+
+    def _asked(self) -> bytes | None:
+        return self._head.ask(lambda client: client.get(KEY, namespace=NAMESPACE)) or None
 
     def _is_free(self, value: bytes) -> bool:
         holder = self._holder(value)

@@ -103,8 +103,9 @@ ctypes.CDLL(None).pthread_exit(None)
         assert child.stdin is not None
         assert child.stdout is not None
         port = int(child.stdout.readline())
-        while processes.find(child.pid) is not None:  # its first thread
+        while Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":  # its first thread
             time.sleep(0.01)
+        assert processes.find(child.pid) is not None, "it has another one"
         with (
             monkeypatch.context() as impatient,
             pytest.raises(NodeError, match=f"port {port} is in use by another user's process"),

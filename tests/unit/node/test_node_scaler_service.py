@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from node_bench import eventually
 
-from rayctl.node import processes, scaler_launch, scaler_probe, scaler_service
+from rayctl.node import processes, scaler_launch, scaler_ops, scaler_probe, scaler_service
 from rayctl.node.scaler_service import SUPERVISED, SYSTEM, USER, Service
 from rayctl.node.state import NodeError
 
@@ -98,6 +100,40 @@ def test_a_daemon_that_ends_at_once_is_told_with_its_last_words(supervised: Serv
     with pytest.raises(NodeError, match="the scaler ended at once: no such thing"):
         scaler_service.ensure(broken, restart=True)
     assert ended(broken)
+
+
+def test_a_daemon_that_is_slower_to_end_than_its_supervisor_ends_all_the_same(
+    supervised: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scaler_service, "END_S", 0.5)
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('here', flush=True); time.sleep(60)"
+    scaler_service.ensure(supervised._replace(words=("-c", code)), restart=True)
+    output = Path(supervised.state_dir) / "scaler" / scaler_launch.OUTPUT
+    eventually(lambda: output.read_text() == "here\n")
+    scaler_service.stop_supervisor(supervised.state_dir)
+    assert not processes.marked(supervised.cluster_id, ("RAYCTL_SCALER",))
+
+
+def test_its_removal_waits_for_an_installation_that_is_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = tmp_path / "state" / "scaler"
+    folder.mkdir(parents=True, mode=0o700)
+    (tmp_path / "state").chmod(0o700)
+    request = {
+        "op": "scaler_remove", "state_dir": str(tmp_path / "state"), "cluster": "demo", "cluster_id": f"id-{tmp_path.name}",
+        "marker": "rayctl:1", "apart": 0,
+    }  # fmt: skip
+    remover = threading.Thread(target=lambda: scaler_ops.ops.ANSWERS["scaler_remove"](request))
+    installs = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(installs, fcntl.LOCK_EX)
+        remover.start()
+        remover.join(0.5)
+        assert folder.exists()
+    finally:
+        os.close(installs)
+    remover.join(30)
+    assert not folder.exists()
 
 
 def test_its_end_takes_along_what_it_started(supervised: Service) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from rayctl.operations.scaling.ears import Ear, Here, OnHead
+from rayctl.operations.heard import heard
+from rayctl.operations.scaling import handover
+from rayctl.operations.scaling.ears import Ear, Here, OnHead, Said
 from rayctl.reconcile import told
 from rayctl.reconcile.told import ScalerStatus
 from rayctl.state import paths
@@ -41,6 +43,24 @@ class Desk:
 @pytest.fixture(params=["here", "on the head"])
 def desk(tmp_path: Path, request: pytest.FixtureRequest) -> Desk:
     return Desk(tmp_path, request.param)
+
+
+@pytest.mark.parametrize("skew_s", [-3600.0, 0.0, 3600.0])
+def test_a_scaler_on_the_head_is_fresh_by_the_heads_own_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, skew_s: float
+) -> None:
+    here = 1e9
+    there = here + skew_s
+    said = {"fresh": Said(there, ScalerStatus(there - 5, 1, 2, 3)), "old": Said(there, ScalerStatus(there - 100, 1, 2, 3))}
+    session: Any = SimpleNamespace(
+        root=tmp_path, name="demo", config=SimpleNamespace(scaler_runs_on="head"),
+        deployment=SimpleNamespace(head=SimpleNamespace(name="h1")),
+    )  # fmt: skip
+    monkeypatch.setattr(handover, "lives_on_head", lambda _: True)
+    for word, note in (("fresh", ""), ("old", "silent for 1 min 40 s; on the head it stands still")):
+        monkeypatch.setattr(OnHead, "__init__", lambda *_: None)
+        monkeypatch.setattr(OnHead, "hear", lambda _, word=word: said[word])
+        assert heard(session, here) == (said[word].status, note)
 
 
 def test_what_was_told_before_is_not_heard_and_what_comes_is_heard_once(desk: Desk) -> None:

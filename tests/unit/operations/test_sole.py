@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from rayctl.errors import Busy
+from rayctl.gcs.errors import GcsUnavailable
 from rayctl.operations.scaling.sole import SILENT_S, Sole
 from rayctl.state import holder
 
@@ -61,6 +62,25 @@ def test_one_that_lives_elsewhere_is_seen_by_its_renewals(store: Store) -> None:
     store.during = other.renew
     with pytest.raises(Busy, match="rayctl scaler demo"):
         store.sole(HERE).begin()
+
+
+def test_a_head_that_does_not_answer_for_a_moment_makes_nobody_an_heir(store: Store) -> None:
+    other, answers = store.sole(THERE), store.ask
+    other.begin()
+
+    def silent(_: object) -> None:
+        raise GcsUnavailable("head:6379", "no connection")
+
+    def during() -> None:
+        store.ask = answers  # type: ignore[method-assign]
+        other.renew()
+        if store.now == 2:
+            store.ask = silent  # type: ignore[method-assign]
+
+    store.during = during
+    with pytest.raises(Busy):
+        store.sole(HERE).begin()
+    other.renew()
 
 
 def test_one_that_is_not_renewed_is_gone(store: Store) -> None:
