@@ -100,6 +100,8 @@ class Reach:
         with self._lock:
             if connection.name not in self._hosts:
                 self._hosts[connection.name], self._config = connection, None
+            if self._config is not None and not sshconfig.in_use(self._config):
+                self._config = sshconfig.write(self._folder, list(self._hosts.values()))
             if connection.name not in self._transports:
                 self._transports[connection.name] = SshTransport(
                     connection, self.config, sshconfig.prefix(self._folder, connection), lambda: self._glance(connection)

@@ -9,6 +9,7 @@ on to the ssh of a ProxyJump, so jump hosts get the same checks and the same mas
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -56,13 +57,23 @@ def write(folder: Path, connections: Sequence[Connection]) -> Path:
     for file in (copy, folder / NAME):
         if private.load(file) != content:
             private.store(file, content)
+    if not in_use(copy):  # another process has just removed it
+        private.store(copy, content)
     _sweep(copy)
     return copy
 
 
+def in_use(copy: Path) -> bool:
+    """Whether a copy is still there; it is kept for longer then. A scaler may use one for weeks."""
+    try:
+        os.utime(copy)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def _sweep(used: Path) -> None:
     """Remove copies that nobody has asked for in a long time."""
-    used.touch()
     for file in used.parent.iterdir():
         with suppress(FileNotFoundError):
             if file.stat().st_mtime < used.stat().st_mtime - UNUSED_S:

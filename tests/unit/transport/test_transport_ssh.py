@@ -105,6 +105,19 @@ def test_a_folder_is_below_the_home_of_whoever_logs_in(path: str, word: str) -> 
 
 
 # ---- transports
+def test_the_ssh_config_is_kept_while_it_is_used_and_comes_back_where_it_was_swept(reach: Callable[..., Reach]) -> None:
+    hosts = reach(host("h1"))
+    to(hosts, host("h1"))
+    config = hosts.config
+    text = config.read_text()
+    os.utime(config, (0, 0))
+    to(hosts, host("h1"))
+    assert config.stat().st_mtime > 0
+    config.unlink()
+    to(hosts, host("h1"))
+    assert config.read_text() == text
+
+
 def test_each_kind_of_connection_has_its_transport(reach: Callable[..., Reach]) -> None:
     local = Connection("local", "", "/x")
     assert isinstance(reach().transport(local), LocalTransport)
