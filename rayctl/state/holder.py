@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from rayctl.errors import Busy
+from rayctl.node import processes
 from rayctl.state import files
 
 CONTROLLER_KIND, CONTROLLER_VERSION = "controller", 1
@@ -141,14 +142,13 @@ def _busy(holder: Holder, waited_s: float) -> Busy:
 
 
 def _start_ticks(pid: int) -> int | None:
-    """When the process started, in clock ticks since boot; None when there is none. Field 22 of proc(5)'s `stat`."""
+    """When the process started, in clock ticks since boot; None when there is none."""
     try:
         stat = (PROC / str(pid) / "stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # the second field is the program's name in brackets and may hold anything, brackets too
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else int(fields[19])
+    process = processes.parse(pid, stat)
+    return process.started if process else None
 
 
 def _user() -> str:
